@@ -1,0 +1,36 @@
+/**
+ * What an algorithm is. An algorithm sees candidates and, if it asks for it, the request; it never sees health (the
+ * pool hands it only what may be chosen) and cannot return anything but one of the candidates: `pick` is generic in the
+ * candidate's type, so an invented backend does not compile.
+ */
+import type { Backend } from '../backend.ts'
+import type { Clock, Random } from '../clock.ts'
+
+/** What an algorithm may know of the request it picks a backend for. */
+export interface RequestInfo {
+  readonly method: string
+  /** The path as the client sent it, without the query. */
+  readonly path: string
+  /** The client's address: the peer's, or the one a trusted proxy vouches for. */
+  readonly ip: string
+  /** The first value of a header field, by its lower-case name. */
+  header(name: string): string | undefined
+}
+
+export interface Algorithm {
+  /**
+   * Picks one of `candidates`, which is never empty, is frozen, and is the same array for as long as the set of
+   * candidates and their weights stay the same: derive what a pick needs once per array, not once per pick.
+   */
+  pick<B extends Backend>(candidates: readonly B[], request: RequestInfo): B
+  /** Told after each attempt how long the backend took to its response head, and how it went. */
+  learn?(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void
+}
+
+export interface AlgorithmDependencies {
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/** Makes an algorithm for one pool. Throws when the options make no sense. */
+export type AlgorithmFactory<Options = unknown> = (options: Options, deps: AlgorithmDependencies) => Algorithm

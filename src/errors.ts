@@ -1,0 +1,58 @@
+/**
+ * The answers that Sluice itself gives: one table of codes, statuses and words. The words never name a backend, a path
+ * on disk or a library: what is wrong in detail goes to the log, not to the client.
+ */
+import { STATUS_CODES } from 'node:http'
+
+interface ErrorKind {
+  readonly status: number
+  readonly message: string
+  /** Seconds for a Retry-After header, where trying again soon makes sense. */
+  readonly retryAfter?: number
+}
+
+export const ERRORS = {
+  SLUICE_NO_ROUTE: { status: 404, message: 'No route matches this request' },
+  SLUICE_BAD_REQUEST: { status: 400, message: 'The request cannot be forwarded safely' },
+  SLUICE_BODY_TOO_LARGE: { status: 413, message: 'The request body is larger than this route accepts' },
+  SLUICE_CLIENT_TIMEOUT: { status: 408, message: 'The client stopped sending its request' },
+  SLUICE_NO_BACKEND: { status: 503, message: 'No backend is available', retryAfter: 1 },
+  SLUICE_QUEUE_FULL: { status: 503, message: 'Too many requests are waiting for a backend', retryAfter: 1 },
+  SLUICE_QUEUE_TIMEOUT: { status: 503, message: 'No connection to a backend became free in time', retryAfter: 1 },
+  SLUICE_CONNECT_FAILED: { status: 502, message: 'The backend could not be reached' },
+  SLUICE_RESET: { status: 502, message: 'The backend closed the connection before it answered' },
+  SLUICE_BAD_RESPONSE: { status: 502, message: 'The backend did not answer with valid HTTP' },
+  SLUICE_CONNECT_TIMEOUT: { status: 504, message: 'Connecting to the backend took too long' },
+  SLUICE_HEADERS_TIMEOUT: { status: 504, message: 'The backend took too long to begin its answer' },
+  SLUICE_TOTAL_TIMEOUT: { status: 504, message: 'The request as a whole took too long' },
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** The body of every answer that Sluice itself gives. */
+export interface ErrorBody {
+  readonly statusCode: number
+  readonly error: string
+  readonly code: string
+  readonly message: string
+  readonly requestId: string
+}
+
+export class SluiceError extends Error {
+  override readonly name = 'SluiceError'
+  readonly code: ErrorCode
+  readonly statusCode: number
+  readonly retryAfter: number | undefined
+
+  constructor(code: ErrorCode, options?: { cause?: unknown; message?: string }) {
+    const kind: ErrorKind = ERRORS[code]
+    super(options?.message ?? kind.message, options?.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.statusCode = kind.status
+    this.retryAfter = kind.retryAfter
+  }
+}
+
+export function errorBody(statusCode: number, code: string, message: string, requestId: string): ErrorBody {
+  return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message, requestId }
+}
