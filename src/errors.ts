@@ -4,6 +4,8 @@
  */
 import { STATUS_CODES } from 'node:http'
 
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
 interface ErrorKind {
   readonly status: number
   readonly message: string
@@ -55,4 +57,15 @@ export class SluiceError extends Error {
 
 export function errorBody(statusCode: number, code: string, message: string, requestId: string): ErrorBody {
   return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message, requestId }
+}
+
+/** Answers with an error of Sluice's own. */
+export function sendError(error: SluiceError, request: FastifyRequest, reply: FastifyReply): void {
+  const { code, statusCode, retryAfter, message } = error
+  reply.code(statusCode).header('x-request-id', request.id)
+  if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
+  // What is left of the request's body will not be read.
+  if (!request.raw.complete) reply.header('connection', 'close')
+  reply.type('application/json; charset=utf-8')
+  reply.send(JSON.stringify(errorBody(statusCode, code, message, request.id)))
 }

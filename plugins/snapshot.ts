@@ -1,0 +1,98 @@
+/**
+ * `app.snapshot`: all that one configuration built - pools, connections, routes. Requests consult it and nothing else;
+ * it is never changed, only replaced as a whole. It is built when every plugin has had its chance to register
+ * algorithms.
+ */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+
+import type { PoolSettings, RouteSettings } from '../src/config/settings.ts'
+import type { Backend } from '../src/core/backend.ts'
+import { Member } from '../src/core/member.ts'
+import { Pool } from '../src/core/pool.ts'
+import { RouteTable } from '../src/routing/table.ts'
+import { Connections } from '../src/transport/connections.ts'
+import { compileForwarding, type Forwarding } from '../src/transport/forwarding.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    readonly snapshot: Snapshot
+  }
+}
+
+export interface PoolEntry {
+  readonly settings: PoolSettings
+  readonly pool: Pool
+  readonly connections: ReadonlyMap<Backend, Connections>
+}
+
+export interface Route extends RouteSettings {
+  readonly forwarding: Forwarding
+}
+
+export interface Snapshot {
+  readonly pools: ReadonlyMap<string, PoolEntry>
+  readonly routes: readonly Route[]
+  readonly table: RouteTable<Route>
+}
+
+export interface SnapshotOptions {
+  readonly pools: ReadonlyMap<string, PoolSettings>
+  readonly routes: readonly RouteSettings[]
+  /** The longest pause between two pieces of a client's body, in milliseconds. */
+  readonly clientBodyMs: number
+}
+
+export default fp<SnapshotOptions>(
+  (app, options, done) => {
+    const EMPTY: Snapshot = { pools: new Map(), routes: [], table: new RouteTable<Route>([]) }
+    let snapshot = EMPTY
+    app.decorate('snapshot', { getter: () => snapshot })
+    app.addHook('onReady', (ready) => {
+      snapshot = build(app, options)
+      ready()
+    })
+    app.addHook('onClose', (_instance, closed) => {
+      for (const { connections } of snapshot.pools.values()) for (const each of connections.values()) each.destroy()
+      closed()
+    })
+    done()
+  },
+  { name: 'sluice-snapshot', dependencies: ['sluice-algorithms'] },
+)
+
+function build(app: FastifyInstance, options: SnapshotOptions): Snapshot {
+  const pools = new Map<string, PoolEntry>()
+  for (const settings of options.pools.values()) pools.set(settings.name, buildPool(app, settings))
+  const routes = options.routes.map((route): Route => {
+    const entry = pools.get(route.pool)
+    if (entry === undefined) throw new Error(`Route ${route.path}: there is no pool "${route.pool}"`)
+    const { settings, pool, connections } = entry
+    return { ...route, forwarding: compileForwarding(route, settings, pool, connections, options.clientBodyMs) }
+  })
+  return { pools, routes, table: new RouteTable(routes) }
+}
+
+function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
+  const { name, algorithm, backends, connections, timeouts } = settings
+  const limits = { ...connections, connectMs: timeouts.connectMs }
+  const members = backends.map(({ id, url, weight }) => new Member(id, url, weight))
+  const pool = new Pool({
+    name,
+    members,
+    algorithm: app.algorithms.create(algorithm.type, algorithm.options, { clock: systemClock, random: Math.random }),
+    clock: systemClock,
+    onAlgorithmError: (error) => app.log.error({ err: error, pool: name }, 'the algorithm failed; picked in turn'),
+  })
+  return { settings, pool, connections: new Map(members.map((member) => [member, new Connections(member.url, limits)])) }
+}
+
+/** The clock of the machine, for everything in `src/core`. */
+const systemClock = {
+  now: () => performance.now(),
+  schedule: (fn: () => void, delayMs: number) => {
+    const timer = setTimeout(fn, delayMs)
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+}

@@ -1,0 +1,63 @@
+/**
+ * The wiring: which plugins in which order, then the routes. The order of the lines is the architecture.
+ */
+import Fastify, { type FastifyInstance } from 'fastify'
+
+import accessLog from '../plugins/access-log.ts'
+import algorithms from '../plugins/algorithms.ts'
+import errors from '../plugins/errors.ts'
+import forward from '../plugins/forward.ts'
+import lifecycle from '../plugins/lifecycle.ts'
+import observers from '../plugins/observers.ts'
+import snapshot from '../plugins/snapshot.ts'
+import userPlugins from '../plugins/user-plugins.ts'
+import admin from '../routes/admin.ts'
+import proxy from '../routes/proxy.ts'
+import type { Settings } from './config/settings.ts'
+import { adminOptions, gatewayOptions } from './listener.ts'
+import { VERSION } from './package.ts'
+import { Peers } from './transport/peer.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The admin listener, an application of its own; `undefined` when it is switched off. */
+    readonly admin: FastifyInstance | undefined
+  }
+}
+
+/** Where a configuration came from. */
+export interface Origin {
+  /** A short hash of what was read. */
+  readonly hash: string
+}
+
+export async function createGateway(settings: Settings, origin: Origin): Promise<FastifyInstance> {
+  const peers = new Peers(settings.listen.trustedProxies)
+  const app = Fastify(gatewayOptions(settings, peers))
+  app.server.maxConnections = settings.listen.maxConnections || Infinity
+  const { pools, routes } = settings
+
+  await app.register(lifecycle)
+  await app.register(errors)
+  await app.register(observers)
+  await app.register(accessLog, { all: settings.log.access })
+  await app.register(algorithms)
+  await app.register(snapshot, { pools, routes, clientBodyMs: settings.listen.bodyTimeoutMs })
+  await app.register(forward)
+  await app.register(userPlugins, { plugins: settings.plugins })
+  await app.register(proxy, {
+    peers,
+    closing: () => app.lifecycle.closing,
+    find: ({ raw }, { path, authority }) =>
+      app.snapshot.table.find(raw.method as string, authority ?? raw.headers.host, path)?.forwarding,
+  })
+
+  const adminApp = settings.admin && Fastify(adminOptions())
+  app.decorate('admin', adminApp)
+  if (settings.admin && adminApp) {
+    const config = { hash: origin.hash, loadedAt: new Date() }
+    await adminApp.register(admin, { settings: settings.admin, gateway: app, version: VERSION, config })
+    app.addHook('onClose', () => adminApp.close())
+  }
+  return app
+}

@@ -1,0 +1,136 @@
+/**
+ * The command line: `run`, `check` and `schema`, and the exit codes: 0 as asked, 1 the configuration or the command
+ * line is wrong, 2 the process could not run.
+ */
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+import { checkConfig, ConfigError, formatProblem } from './config/check.ts'
+import { loadConfig, readConfig, type Loaded } from './config/load.ts'
+import { configSchema } from './config/schema.ts'
+import type { LogLevel, Settings } from './config/settings.ts'
+import { ROOT } from './package.ts'
+import { serve, StartError } from './server.ts'
+
+const USAGE = `sluice: a load balancer and API gateway
+
+  sluice run [--config FILE]     runs the gateway (without FILE: a demo with three backends)
+      --port PORT                instead of listen.port
+      --admin-port PORT          instead of admin.port
+      --log-level LEVEL          instead of log.level (trace, debug, info, warn, error, fatal, silent)
+  sluice check FILE [--strict]   says whether a configuration is right; with --strict, warnings are errors
+  sluice schema                  prints the JSON Schema of the configuration
+
+FILE is .yaml, .yml, .json, .ts or .js.`
+
+const LEVELS: ReadonlySet<string> = new Set(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+
+/** The command line is wrong. */
+class UsageError extends Error {}
+
+const OPTIONS = {
+  config: { type: 'string', short: 'c' },
+  port: { type: 'string' },
+  'admin-port': { type: 'string' },
+  'log-level': { type: 'string' },
+  strict: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const
+
+type Values = ReturnType<typeof parse>['values']
+
+/** @returns the exit code, or undefined when the process goes on running */
+export async function main(args: readonly string[]): Promise<number | undefined> {
+  try {
+    const { values, positionals } = parse(args)
+    const [command = 'run', ...rest] = positionals
+    if (values.help) return print(USAGE)
+    switch (command) {
+      case 'run':
+        return await run(values, rest)
+      case 'check':
+        return await check(values, rest)
+      case 'schema':
+        return print(JSON.stringify(configSchema(), null, 2))
+      case 'help':
+        return print(USAGE)
+      default:
+        throw new UsageError(`unknown command "${command}"; known are run, check and schema (see sluice --help)`)
+    }
+  } catch (error) {
+    return explain(error)
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? (error.message.split('. ', 1)[0] ?? '') : String(error))
+  }
+}
+
+function explain(error: unknown): number {
+  if (error instanceof ConfigError) {
+    console.error(error.problems.map(formatProblem).join('\n'))
+    return 1
+  }
+  if (error instanceof UsageError) {
+    console.error(`sluice: ${error.message}`)
+    return 1
+  }
+  if (error instanceof StartError) {
+    console.error(`sluice: ${error.message}`)
+    return 2
+  }
+  throw error
+}
+
+function print(text: string): number {
+  console.log(text)
+  return 0
+}
+
+async function run(values: Values, rest: readonly string[]): Promise<undefined> {
+  if (rest.length > 0) throw new UsageError(`run takes no "${rest[0]}"; did you mean --config ${rest[0]}?`)
+  const file = values.config ?? fileURLToPath(new URL('config/gateway.yaml', ROOT))
+  const loaded = await loadConfig(file)
+  await serve({ ...loaded, settings: withOverrides(loaded.settings, values) } satisfies Loaded, file)
+}
+
+async function check(values: Values, rest: readonly string[]): Promise<number> {
+  const file = rest[0] ?? values.config
+  if (file === undefined || rest.length > 1) throw new UsageError('check takes one file: sluice check FILE')
+  const { problems = [], warnings, settings } = checkConfig(await readConfig(file))
+  for (const problem of problems) console.error(formatProblem(problem))
+  for (const warning of warnings) console.error(`${formatProblem(warning)} (warning)`)
+  if (settings === undefined || (values.strict && warnings.length > 0)) return 1
+  return print(`${file}: the configuration is valid (${summary(settings)})`)
+}
+
+function summary({ routes, pools }: Settings): string {
+  return `${routes.length} route${routes.length === 1 ? '' : 's'}, ${pools.size} pool${pools.size === 1 ? '' : 's'}`
+}
+
+function withOverrides(settings: Settings, values: Values): Settings {
+  const port = portOf(values.port, '--port')
+  const adminPort = portOf(values['admin-port'], '--admin-port')
+  const level = values['log-level']
+  if (level !== undefined && !LEVELS.has(level)) {
+    throw new UsageError(`--log-level: expected ${[...LEVELS].join(', ')}, got "${level}"`)
+  }
+  return {
+    ...settings,
+    listen: { ...settings.listen, port: port ?? settings.listen.port },
+    admin: settings.admin && { ...settings.admin, port: adminPort ?? settings.admin.port },
+    log: { ...settings.log, level: (level as LogLevel | undefined) ?? settings.log.level },
+  }
+}
+
+function portOf(text: string | undefined, option: string): number | undefined {
+  if (text === undefined) return undefined
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) {
+    throw new UsageError(`${option}: expected a port from 0 to 65535, got "${text}"`)
+  }
+  return Number(text)
+}

@@ -1,0 +1,57 @@
+/**
+ * Judges a configuration as a whole: either it becomes settings, or every problem in it is named, in the order of the
+ * file.
+ */
+import { complete } from './complete.ts'
+import type { Environment } from './environment.ts'
+import { judge } from './meaning.ts'
+import { readObject } from './object.ts'
+import type { Path, Problem } from './problem.ts'
+import { Findings } from './raw.ts'
+import type { Config } from './schema.ts'
+import type { Settings } from './settings.ts'
+import { type Finding, type Source, toProblems } from './source.ts'
+import { coerce, validate } from './validate.ts'
+
+export { ConfigError, formatProblem, type Problem } from './problem.ts'
+
+export type Checked =
+  | { readonly settings: Settings; readonly problems?: undefined; readonly warnings: readonly Problem[] }
+  | { readonly settings?: undefined; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] }
+
+export interface CheckOptions {
+  /** For `${NAME}` in strings; the process's own when not given. */
+  readonly env?: Environment
+  /** What relative paths are relative to; the working directory when not given. */
+  readonly folder?: string
+}
+
+export function checkConfig(source: Source): Checked {
+  if (source.fatal) return { problems: toProblems(source, source.findings), warnings: [] }
+  for (const path of source.substituted) coerce(source.value, path)
+  const found: Finding[] = []
+  const { value } = source
+  const fits = validate(value, found)
+  const findings = new Findings(source, found)
+  judge(value, source.folder, findings)
+
+  const errors = [...source.findings, ...withoutUnknown(findings.errors, source.unknown)]
+  const warnings = toProblems(source, withoutUnknown(findings.warnings, source.unknown))
+  if (fits && errors.length === 0) return { settings: complete(value, source.folder), warnings }
+  return { problems: toProblems(source, errors), warnings }
+}
+
+/** Checks a configuration made in code. */
+export function checkObject(config: Config, options: CheckOptions = {}): Checked {
+  const { env = process.env, folder = process.cwd() } = options
+  return checkConfig(readObject(config, { file: undefined, folder, hash: '', env }))
+}
+
+/** Nothing can be said about a value whose environment variable is missing, beyond that. */
+function withoutUnknown(findings: readonly Finding[], unknown: readonly Path[]): Finding[] {
+  if (unknown.length === 0) return [...findings]
+  const paths = new Set(unknown.map((path) => JSON.stringify(path)))
+  return findings.filter(({ path }) => {
+    return !path.some((_, index) => paths.has(JSON.stringify(path.slice(0, index + 1)))) && !paths.has('[]')
+  })
+}

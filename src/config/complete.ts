@@ -1,0 +1,149 @@
+/**
+ * From a configuration that was found good to settings: defaults filled in, short forms written out, units resolved.
+ */
+import { hostAndPort } from './addresses.ts'
+import { pluginPath } from './meaning.ts'
+import { ordinary } from './object.ts'
+import { routeHost, withoutSlash } from './routes.ts'
+import {
+  Admin,
+  type BackendConfig,
+  type Config,
+  Connections,
+  DEFAULT_ALGORITHM,
+  DEFAULT_HOST_HEADER,
+  DEFAULT_MAX_BODY_SIZE,
+  DEFAULT_WEIGHT,
+  filled,
+  type HeaderRulesConfig,
+  Listen,
+  Log,
+  type PluginConfig,
+  type PoolConfig,
+  Rewrite,
+  type RouteConfig,
+  Shutdown,
+  Timeouts,
+} from './schema.ts'
+import type {
+  AlgorithmSettings,
+  BackendSettings,
+  HeaderRules,
+  ListenSettings,
+  PluginSettings,
+  PoolSettings,
+  RouteSettings,
+  Settings,
+} from './settings.ts'
+import { parseDuration, parseSize } from './units.ts'
+
+export function complete(config: Config, folder: string): Settings {
+  const shutdown = filled(Shutdown, config.shutdown)
+  const pools = Object.entries(config.pools).map(([name, pool]) => [name, completePool(name, pool)] as const)
+  return {
+    listen: completeListen(config.listen),
+    admin: config.admin === false ? undefined : filled(Admin, config.admin),
+    log: filled(Log, config.log),
+    shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
+    pools: new Map(pools),
+    routes: routesOf(config).map(completeRoute),
+    plugins: (config.plugins ?? []).map((plugin) => completePlugin(plugin, folder)),
+  }
+}
+
+/** Without routes, the only pool takes everything. */
+function routesOf(config: Config): readonly RouteConfig[] {
+  if (config.routes !== undefined && config.routes.length > 0) return config.routes
+  return Object.keys(config.pools).map((pool) => ({ path: '/*', pool }))
+}
+
+function completeListen(listen: Config['listen']): ListenSettings {
+  const { headersTimeout, bodyTimeout, keepAlive, maxHeaderSize, ...rest } = filled(Listen, listen)
+  return {
+    ...rest,
+    headersTimeoutMs: ms(headersTimeout),
+    bodyTimeoutMs: ms(bodyTimeout),
+    keepAliveMs: ms(keepAlive),
+    maxHeaderSize: bytes(maxHeaderSize),
+  }
+}
+
+function completePool(name: string, pool: PoolConfig): PoolSettings {
+  const timeouts = filled(Timeouts, pool.timeouts)
+  const connections = filled(Connections, pool.connections)
+  return {
+    name,
+    algorithm: completeAlgorithm(pool.algorithm ?? DEFAULT_ALGORITHM),
+    backends: pool.backends.map(completeBackend),
+    hostHeader: pool.hostHeader ?? DEFAULT_HOST_HEADER,
+    timeouts: {
+      connectMs: ms(timeouts.connect),
+      headersMs: ms(timeouts.headers),
+      bodyMs: ms(timeouts.body),
+      totalMs: ms(timeouts.total),
+    },
+    connections: {
+      max: connections.max,
+      pending: connections.pending,
+      queueMs: ms(connections.queue),
+      idleMs: ms(connections.idle),
+    },
+    maxBodySize: bytes(pool.maxBodySize ?? DEFAULT_MAX_BODY_SIZE),
+  }
+}
+
+function completeAlgorithm(algorithm: NonNullable<PoolConfig['algorithm']>): AlgorithmSettings {
+  if (typeof algorithm === 'string') return { type: algorithm, options: {} }
+  const { type, ...options } = algorithm
+  return { type, options: ordinaryRecord(options) }
+}
+
+function completeBackend(backend: BackendConfig): BackendSettings {
+  const { url: written, id, weight } = typeof backend === 'string' ? { url: backend } : backend
+  const url = new URL(written)
+  return { id: id ?? hostAndPort(url), url, weight: weight ?? DEFAULT_WEIGHT }
+}
+
+function completeRoute(route: RouteConfig): RouteSettings {
+  const rewrite = filled(Rewrite, route.rewrite)
+  const stripPrefix = withoutSlash(rewrite.stripPrefix)
+  const addPrefix = withoutSlash(rewrite.addPrefix)
+  return {
+    path: route.path,
+    host: route.host === undefined ? undefined : routeHost(route.host),
+    methods: route.methods && [...new Set(route.methods.map((method) => method.toUpperCase()))],
+    pool: route.pool,
+    rewrite: stripPrefix === '' && addPrefix === '' ? undefined : { stripPrefix, addPrefix },
+    requestHeaders: completeHeaders(route.requestHeaders),
+    responseHeaders: completeHeaders(route.responseHeaders),
+  }
+}
+
+/** `undefined` when there is nothing to change, so that the data path has nothing to look at. */
+function completeHeaders(rules: HeaderRulesConfig | undefined): HeaderRules | undefined {
+  const set = Object.entries(rules?.set ?? {})
+  const remove = (rules?.remove ?? []).map((name) => name.toLowerCase())
+  return set.length === 0 && remove.length === 0 ? undefined : { set, remove: [...new Set(remove)] }
+}
+
+function completePlugin(plugin: PluginConfig, folder: string): PluginSettings {
+  const { path, options } = typeof plugin === 'string' ? { path: plugin } : plugin
+  return { path: pluginPath(path, folder), options: ordinaryRecord(options ?? {}) }
+}
+
+function ordinaryRecord(options: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, ordinary(value)]))
+}
+
+/** The check has read every quantity before: one that cannot be read is a mistake in Sluice. */
+function ms(value: unknown): number {
+  const result = parseDuration(value)
+  if (result === undefined) throw new TypeError(`not a duration: ${String(value)}`)
+  return result
+}
+
+function bytes(value: unknown): number {
+  const result = parseSize(value)
+  if (result === undefined) throw new TypeError(`not a size: ${String(value)}`)
+  return result
+}

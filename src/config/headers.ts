@@ -1,0 +1,66 @@
+/**
+ * What header rules mean: fields that can be sent, and that are ours to change.
+ */
+import { type Path, show } from './problem.ts'
+import { type Findings, list, record, text } from './raw.ts'
+
+/** RFC 9110 section 5.6.2. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+/** RFC 9110 section 5.5: visible characters, spaces and tabs. Anything else could end a field early. */
+const VALUE = /^[\t\x20-\x7e\u0080-\u00ff]*$/
+
+/** Fields about one connection or the framing of a message (RFC 9110 section 7.6.1, RFC 9112 section 6): ours alone. */
+const RESERVED: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+export function judgeHeaderRules(
+  rules: Readonly<Record<string, unknown>> | undefined,
+  at: Path,
+  findings: Findings,
+): void {
+  const set = new Set<string>()
+  for (const [name, value] of Object.entries(record(rules?.['set']) ?? {})) {
+    const path = [...at, 'set', name]
+    if (!judgeName(name, path, 'key', findings)) continue
+    if (set.has(name.toLowerCase()))
+      findings.error(path, `the field ${show(name)} is already set in another case`, 'key')
+    set.add(name.toLowerCase())
+    const written = text(value)
+    if (written !== undefined && !VALUE.test(written)) {
+      findings.error(path, 'expected a value without control characters and characters outside Latin-1')
+    }
+  }
+  for (const [index, item] of list(rules?.['remove']).entries()) {
+    const name = text(item)
+    const path = [...at, 'remove', index]
+    if (name === undefined || !judgeName(name, path, 'value', findings)) continue
+    if (set.has(name.toLowerCase())) findings.error(path, `the field ${show(name)} is both set and removed`)
+  }
+}
+
+function judgeName(name: string, path: Path, on: 'key' | 'value', findings: Findings): boolean {
+  const wrong = whyNoField(name)
+  if (wrong !== undefined) findings.error(path, wrong, on)
+  return wrong === undefined
+}
+
+function whyNoField(name: string): string | undefined {
+  if (!TOKEN.test(name)) return `expected the name of a header field, got ${show(name)}`
+  const lower = name.toLowerCase()
+  if (lower === 'host') return `the field ${show(name)} cannot be changed here; use the pool's hostHeader`
+  return RESERVED.has(lower)
+    ? `the field ${show(name)} is about a single connection and is set by the gateway itself`
+    : undefined
+}

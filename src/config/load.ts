@@ -1,0 +1,127 @@
+/**
+ * Reads a configuration file of any kind. Whatever is wrong with it ends in a `ConfigError`.
+ */
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, extname, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { checkConfig } from './check.ts'
+import type { Environment } from './environment.ts'
+import { readObject } from './object.ts'
+import { ConfigError, oneLine, type Problem, show } from './problem.ts'
+import { CONFIG_QUERY } from './self.ts'
+import type { Settings } from './settings.ts'
+import type { Source } from './source.ts'
+import { hashOf, readText } from './text.ts'
+
+export interface Loaded {
+  readonly settings: Settings
+  readonly warnings: readonly Problem[]
+  /** The first 12 characters of the SHA-256 of the file's content. */
+  readonly hash: string
+}
+
+/** Reads and checks a file. */
+export async function loadConfig(file: string, env: Environment = process.env): Promise<Loaded> {
+  const source = await readConfig(file, env)
+  const checked = checkConfig(source)
+  if (checked.settings === undefined) throw new ConfigError(checked.problems)
+  return { settings: checked.settings, warnings: checked.warnings, hash: source.hash }
+}
+
+/** Reads a file for `checkConfig`; for those who want the warnings along with the errors. */
+export async function readConfig(file: string, env: Environment = process.env): Promise<Source> {
+  const location = resolve(file)
+  const folder = dirname(location)
+  const content = await contentOf(file)
+  switch (extname(location).toLowerCase()) {
+    case '.yaml':
+    case '.yml':
+      return readText(content.toString(), { kind: 'yaml', file, folder, env })
+    case '.json':
+      return readText(content.toString(), { kind: 'json', file, folder, env })
+    case '.ts':
+    case '.js':
+    case '.mjs':
+      return readObject(await importConfig(file, location), { file, folder, hash: hashOf(content), env })
+    default:
+      throw unreadable(file, 'expected a name that ends in .yaml, .yml, .json, .ts, .js or .mjs')
+  }
+}
+
+async function contentOf(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file)
+  } catch (error) {
+    throw unreadable(file, reasonOf(error))
+  }
+}
+
+function unreadable(file: string, reason: string): ConfigError {
+  return new ConfigError([{ file, path: '', message: `cannot be read: ${reason}` }])
+}
+
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  switch (code) {
+    case 'ENOENT':
+      return 'no such file'
+    case 'ENOTDIR':
+      return 'a part of its path is not a folder'
+    case 'EISDIR':
+      return 'it is a folder'
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied'
+    case 'ENAMETOOLONG':
+      return 'its name is too long'
+    default:
+      return error instanceof Error ? error.message : show(error)
+  }
+}
+
+const { cache } = createRequire(import.meta.url)
+let imports = 0
+
+function isFunction(value: unknown): value is () => unknown {
+  return typeof value === 'function'
+}
+
+/** The default export of a module, or what it returns. Read afresh each time: that is what reloading means. */
+async function importConfig(file: string, location: string): Promise<unknown> {
+  // Modules are remembered by URL, those in the older format by path.
+  delete cache[location]
+  const url = pathToFileURL(location).href
+  let exported: unknown
+  try {
+    const namespace: unknown = await import(`${url}?${CONFIG_QUERY}=${++imports}`)
+    exported = typeof namespace === 'object' && namespace !== null && 'default' in namespace ? namespace.default : null
+    if (isFunction(exported)) exported = await exported()
+  } catch (error) {
+    throw new ConfigError([{ file, ...whereThrown(error, url, location), path: 'import', message: whyThrown(error) }])
+  }
+  if (exported !== undefined && exported !== null) return exported
+  const message = 'expected a default export: the configuration, or a function that returns it'
+  throw new ConfigError([{ file, line: 1, column: 1, path: 'default', message }])
+}
+
+/** The line of the file itself that an error names, if it does. */
+function whereThrown(error: unknown, url: string, location: string): { line: number; column: number } {
+  const stack = error instanceof Error ? (error.stack ?? '') : ''
+  for (const line of stack.split('\n')) {
+    for (const name of [url, location]) {
+      const start = line.indexOf(name)
+      if (start < 0) continue
+      const found = /^(?:\?[^:]*)?:(\d+)(?::(\d+))?/.exec(line.slice(start + name.length))
+      if (found !== null) return { line: Number(found[1]), column: Number(found[2] ?? 1) }
+    }
+  }
+  return { line: 1, column: 1 }
+}
+
+function whyThrown(error: unknown): string {
+  if (!(error instanceof Error)) return `the file threw ${show(error)}`
+  const said: unknown = error.message
+  const message = typeof said === 'string' ? oneLine(said.trim().split('\n')[0] ?? '') : show(said)
+  return message === '' ? error.name : `${error.name}: ${message}`
+}

@@ -1,0 +1,86 @@
+/**
+ * What a schema cannot say: whether the parts of a configuration fit together and can work. Every rule looks at as much
+ * as it needs and no more, so that one mistake does not hide the next.
+ */
+import { existsSync, statSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import { isAddressOrRange, isBindable } from './addresses.ts'
+import { judgePools } from './pools.ts'
+import { type Path, show } from './problem.ts'
+import { type Findings, list, record, text } from './raw.ts'
+import { judgeRoutes } from './routes.ts'
+import { Admin, filled, Listen } from './schema.ts'
+
+export function judge(value: unknown, folder: string, findings: Findings): void {
+  const config = record(value)
+  if (config === undefined) return
+  judgeListeners(config, findings)
+  judgePools(record(config['pools']) ?? {}, findings)
+  judgeRoutes(config, findings)
+  judgePlugins(list(config['plugins']), folder, findings)
+}
+
+function judgeListeners(config: Readonly<Record<string, unknown>>, findings: Findings): void {
+  const listen = filled(Listen, record(config['listen']))
+  judgeBindable(listen.host, ['listen', 'host'], findings)
+  for (const [index, entry] of list(listen.trustedProxies).entries()) {
+    if (typeof entry !== 'string' || isAddressOrRange(entry)) continue
+    const path = ['listen', 'trustedProxies', index]
+    findings.error(path, `expected an address or a range such as 10.0.0.0/8, got ${show(entry)}`)
+  }
+  if (config['admin'] === false) return
+  const admin = filled(Admin, record(config['admin']))
+  judgeBindable(admin.host, ['admin', 'host'], findings)
+  if (admin.port === listen.port && admin.port !== 0 && overlap(admin.host, listen.host)) {
+    findings.error(['admin', 'port'], `expected another port than listen.port, got ${show(admin.port)} for both`)
+  }
+  if (isBindable(admin.host) && !isLoopback(admin.host) && admin.token === '') {
+    findings.warn(['admin', 'host'], 'the admin listener can be reached from other machines and asks for no token')
+  }
+}
+
+function judgeBindable(host: unknown, path: Path, findings: Findings): void {
+  if (typeof host === 'string' && !isBindable(host)) {
+    findings.error(path, `expected an address or a host name, got ${show(host)}`)
+  }
+}
+
+const EVERY_ADDRESS: ReadonlySet<unknown> = new Set(['0.0.0.0', '::'])
+
+/** A socket on every address leaves no room for another one on the same port. */
+function overlap(a: unknown, b: unknown): boolean {
+  return a === b || EVERY_ADDRESS.has(a) || EVERY_ADDRESS.has(b) || (isLoopback(a) && isLoopback(b))
+}
+
+function isLoopback(host: unknown): boolean {
+  return host === 'localhost' || host === '::1' || (typeof host === 'string' && host.startsWith('127.'))
+}
+
+function judgePlugins(plugins: readonly unknown[], folder: string, findings: Findings): void {
+  for (const [index, plugin] of plugins.entries()) {
+    const long = record(plugin)
+    const written = text(plugin) ?? text(long?.['path'])
+    if (written === undefined || written === '') continue
+    const wrong = whyNoPlugin(written, folder)
+    if (wrong !== undefined) findings.error(['plugins', index, ...(long === undefined ? [] : ['path'])], wrong)
+  }
+}
+
+function whyNoPlugin(written: string, folder: string): string | undefined {
+  const path = pluginPath(written, folder)
+  if (isAbsolute(path)) return isFile(path) ? undefined : `there is no file ${show(written)}`
+  if (/\.[cm]?[jt]s$/.test(written) && isFile(resolve(folder, written))) {
+    return `expected "./" before the path of a file, got ${show(written)}`
+  }
+  const isPackage = /^(@[\w.~-]+\/)?[\w~][\w.~-]*(\/[\w.~-]+)*$/.test(written)
+  return isPackage ? undefined : `expected a file such as ./my-plugin.ts or the name of a package, got ${show(written)}`
+}
+
+function isFile(path: string): boolean {
+  return !path.includes('\0') && existsSync(path) && statSync(path, { throwIfNoEntry: false })?.isFile() === true
+}
+
+/** Files become absolute; the names of packages stay as they are. */
+export function pluginPath(written: string, folder: string): string {
+  return isAbsolute(written) || /^\.\.?([/\\]|$)/.test(written) ? resolve(folder, written) : written
+}

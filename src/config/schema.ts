@@ -1,0 +1,359 @@
+/**
+ * The configuration file: every name, type, default, bound and explanation in it has its only home here. The checks,
+ * the types users write against, the defaults and the schema for editors are all made from this one description.
+ */
+import { Type, type Static, type TObject, type TProperties, type TSchema } from 'typebox'
+import { DURATION_PATTERN, LONGEST_MS, SIZE_PATTERN } from './units.ts'
+
+/** Beside the words of JSON Schema: what a quantity is measured in, in plain numbers, and what to say when it is not. */
+export interface Unit {
+  readonly kind: 'duration' | 'size'
+  readonly minimum: number
+  readonly maximum: number
+}
+
+export const ALGORITHM_NAMES = [
+  'round-robin',
+  'weighted-round-robin',
+  'random',
+  'least-connections',
+  'power-of-two',
+  'peak-ewma',
+  'consistent-hash',
+] as const
+
+type AlgorithmName = (typeof ALGORITHM_NAMES)[number] | (string & {})
+
+function duration(byDefault: string, minimum: number, description: string) {
+  const unit: Unit = { kind: 'duration', minimum, maximum: LONGEST_MS }
+  const options = { default: byDefault, description, examples: ['250ms', '5s', '1m'], 'x-unit': unit }
+  return Type.Optional(
+    Type.Unsafe<number | string>({ type: ['string', 'number'], pattern: DURATION_PATTERN, minimum, ...options }),
+  )
+}
+
+function size(byDefault: string | number, minimum: number, maximum: number, description: string) {
+  const unit: Unit = { kind: 'size', minimum, maximum }
+  const options = { default: byDefault, description, examples: ['64KiB', '1MiB'], 'x-unit': unit }
+  return Type.Optional(
+    Type.Unsafe<number | string>({ type: ['string', 'number'], pattern: SIZE_PATTERN, minimum, ...options }),
+  )
+}
+
+function whole(byDefault: number, minimum: number, maximum: number, description: string) {
+  return Type.Optional(Type.Integer({ default: byDefault, minimum, maximum, description }))
+}
+
+function group<P extends TProperties>(description: string, properties: P) {
+  return Type.Object(properties, { additionalProperties: false, default: {}, description })
+}
+
+/** Either a short form in text or the long one with keys; told apart by type, so that errors are about the one meant. */
+function shortOrLong<Short extends string, Long extends TObject>(long: Long, expected: string, description: string) {
+  return Type.Unsafe<Short | Static<Long>>({
+    ...long,
+    type: ['string', 'object'],
+    minLength: 1,
+    description,
+    'x-expected': expected,
+  })
+}
+
+/** A name that appears in paths of the admin API and in labels of metrics. */
+const NAME = { pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]{1,128}$' }
+const NAME_EXPECTED = 'a name of 1 to 128 characters, none of them a control character'
+
+const Port = { minimum: 0, maximum: 65_535 }
+
+export const Listen = group('Where clients connect.', {
+  host: Type.Optional(Type.String({ default: '0.0.0.0', description: 'Address or host name to listen on.' })),
+  port: Type.Optional(Type.Integer({ default: 8080, ...Port, description: 'Port to listen on. 0: any free one.' })),
+  trustedProxies: Type.Optional(
+    Type.Array(Type.String(), {
+      default: [],
+      description: 'Addresses or CIDRs of the proxies whose Forwarded and X-Forwarded-* fields are believed.',
+      examples: [['10.0.0.0/8', '::1']],
+    }),
+  ),
+  headersTimeout: duration('15s', 0, 'How long a client may take to send its request head. 0s: no limit.'),
+  bodyTimeout: duration('30s', 0, "The longest pause between two pieces of a client's body. 0s: no limit."),
+  keepAlive: duration('75s', 1, 'How long an idle connection of a client is kept open.'),
+  maxHeaderSize: size('16KiB', 1024, 16 * 1024 ** 2, 'The largest request head that is read.'),
+  maxConnections: whole(0, 0, 10_000_000, 'How many connections clients may have open at once. 0: no limit.'),
+})
+
+export const Admin = group('The admin listener: status, metrics, reload and changes. `false` switches it off.', {
+  host: Type.Optional(Type.String({ default: '127.0.0.1', description: 'Address or host name to listen on.' })),
+  port: Type.Optional(Type.Integer({ default: 9090, ...Port, description: 'Port to listen on. 0: any free one.' })),
+  token: Type.Optional(
+    Type.String({
+      default: '',
+      writeOnly: true,
+      description: 'When set, every call but /healthz and /readyz needs `Authorization: Bearer TOKEN`.',
+      examples: ['${SLUICE_ADMIN_TOKEN:-}'],
+    }),
+  ),
+})
+
+export const Log = group('What is logged, as JSON on standard output.', {
+  level: Type.Optional(
+    Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+      default: 'info',
+      description: 'The least important messages that are still logged.',
+    }),
+  ),
+  access: Type.Optional(Type.Boolean({ default: true, description: 'Whether every request is logged.' })),
+})
+
+export const Shutdown = group('How the gateway stops on SIGTERM and SIGINT.', {
+  delay: duration('0s', 0, 'How long it goes on serving while it already says that it is not ready.'),
+  grace: duration('30s', 0, 'How long requests in flight may take to end before they are cut off.'),
+})
+
+const Algorithm = Type.Unsafe<AlgorithmName | ({ readonly type: AlgorithmName } & Readonly<Record<string, unknown>>)>({
+  type: ['string', 'object'],
+  minLength: 1,
+  required: ['type'],
+  properties: {
+    type: { type: 'string', minLength: 1, description: 'Name of the algorithm.', examples: [...ALGORITHM_NAMES] },
+  },
+  default: 'weighted-round-robin',
+  examples: [...ALGORITHM_NAMES],
+  description:
+    'How a backend is chosen: a name, or `{ type: NAME, ... }` with options of that algorithm. With equal weights ' +
+    'weighted-round-robin is plain round robin. Plugins can register more algorithms.',
+  'x-expected': 'the name of an algorithm, or its options with a type, as in { type: least-connections }',
+})
+
+export const Backend = Type.Object(
+  {
+    url: Type.String({
+      description: 'http or https, host and port; no path.',
+      examples: ['http://127.0.0.1:9001'],
+      'x-expected': 'a URL such as http://127.0.0.1:9001',
+    }),
+    id: Type.Optional(
+      Type.String({
+        ...NAME,
+        description: 'Name of the backend in logs, metrics and the admin API. Without it: host:port of the URL.',
+        'x-expected': NAME_EXPECTED,
+      }),
+    ),
+    weight: Type.Optional(
+      Type.Number({
+        default: 1,
+        minimum: 0,
+        maximum: 1_000_000,
+        description: 'Its share of the requests in proportion to the other weights. 0: none.',
+        'x-expected': 'a number from 0 to 1000000, such as 1 or 2.5',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const Timeouts = group(
+  'How long each part of an exchange with a backend may take; the first to run out ends it.',
+  {
+    connect: duration('2s', 1, 'For a new connection to a backend, with its TLS handshake.'),
+    headers: duration('15s', 0, "From the end of the request to the head of a backend's answer. 0s: no limit."),
+    body: duration('30s', 0, "The longest pause between two pieces of a backend's answer. 0s: no limit."),
+    total: duration(
+      '60s',
+      0,
+      "From the request's arrival to the answer's head, over waiting and all attempts; a body that is still flowing is " +
+        'never cut by it. 0s: none.',
+    ),
+  },
+)
+
+export const Connections = group('Connections to each backend of the pool.', {
+  max: whole(128, 1, 1_000_000, 'How many may be open to one backend.'),
+  pending: whole(256, 0, 1_000_000, 'How many requests may wait for a connection to one backend. 0: none waits.'),
+  queue: duration('1s', 0, 'How long a request may wait for a connection. 0s: it does not wait.'),
+  idle: duration('4s', 1, 'How long an idle connection is kept. Keep it under what the backend itself allows.'),
+})
+
+const Pool = Type.Object(
+  {
+    algorithm: Type.Optional(Algorithm),
+    backends: Type.Array(
+      shortOrLong<string, typeof Backend>(
+        Backend,
+        'a URL such as http://127.0.0.1:9001, or { url, id, weight }',
+        'A backend: its URL, or `{ url, id, weight }`.',
+      ),
+      { minItems: 1, description: 'The servers of this pool.', 'x-expected': 'a list of at least one backend' },
+    ),
+    hostHeader: Type.Optional(
+      Type.String({
+        default: 'preserve',
+        examples: ['preserve', 'backend', 'internal.example.com'],
+        description:
+          "The Host that backends see: the client's (`preserve`), the backend's own (`backend`), or this text.",
+      }),
+    ),
+    timeouts: Type.Optional(Timeouts),
+    connections: Type.Optional(Connections),
+    maxBodySize: size(0, 0, Number.MAX_SAFE_INTEGER, 'The largest request body; more is answered 413. 0: no limit.'),
+  },
+  {
+    additionalProperties: false,
+    description: 'Backends that can stand in for each other, and how they are used.',
+    'x-expected': 'a pool, as in { backends: [http://127.0.0.1:9001] }',
+  },
+)
+
+const headerRules = (whose: string) =>
+  Type.Object(
+    {
+      set: Type.Optional(
+        Type.Record(Type.String(), Type.String({ 'x-expected': 'text (put numbers in quotes)' }), {
+          default: {},
+          description: 'Fields to add, in place of what is there under the same name.',
+        }),
+      ),
+      remove: Type.Optional(Type.Array(Type.String(), { default: [], description: 'Names of fields to drop.' })),
+    },
+    { additionalProperties: false, description: `Changes to the header of ${whose}.` },
+  )
+
+export const Rewrite = group('Changes to the path on its way to the backend.', {
+  stripPrefix: Type.Optional(Type.String({ default: '', description: 'Taken off the front of the path, first.' })),
+  addPrefix: Type.Optional(Type.String({ default: '', description: 'Put in front of the path, then.' })),
+})
+
+const Route = Type.Object(
+  {
+    path: Type.String({
+      examples: ['/*', '/orders/*', '/users/:id'],
+      description: '`/exact`, `/prefix/*`, or with `:parameters` for whole segments. The most specific route wins.',
+      'x-expected': 'a path such as /orders, /orders/* or /users/:id',
+    }),
+    host: Type.Optional(
+      Type.String({
+        examples: ['shop.example.com', '*.example.com'],
+        description: 'Only requests for this host; `*.` in front stands for any name below. Without it: every host.',
+      }),
+    ),
+    methods: Type.Optional(
+      Type.Array(Type.String(), {
+        minItems: 1,
+        examples: [['GET', 'HEAD']],
+        description: 'Only requests with one of these methods. Without it: every method.',
+        'x-expected': 'a list of at least one method, such as [GET, HEAD]',
+      }),
+    ),
+    pool: Type.String({ description: 'Name of the pool that takes the requests.', 'x-expected': 'the name of a pool' }),
+    rewrite: Type.Optional(Rewrite),
+    requestHeaders: Type.Optional(headerRules('the request, before a backend sees it')),
+    responseHeaders: Type.Optional(headerRules('the answer, before the client sees it')),
+  },
+  {
+    additionalProperties: false,
+    description: 'Which requests go to which pool.',
+    'x-expected': 'a route, as in { path: /orders/*, pool: orders }',
+  },
+)
+
+const Plugin = Type.Object(
+  {
+    path: Type.String({
+      minLength: 1,
+      description: 'A file, relative to the configuration file (`./my-plugin.ts`), or the name of a package.',
+      'x-expected': 'a file such as ./my-plugin.ts, or the name of an installed package',
+    }),
+    options: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), { default: {}, description: 'Handed to the plugin as they are.' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const ConfigSchema = Type.Object(
+  {
+    listen: Type.Optional(Listen),
+    admin: Type.Optional(
+      Type.Unsafe<false | Static<typeof Admin>>({
+        ...Admin,
+        type: ['object', 'boolean'],
+        not: { const: true },
+        'x-expected': 'false, or keys such as host and port',
+      }),
+    ),
+    log: Type.Optional(Log),
+    shutdown: Type.Optional(Shutdown),
+    pools: Type.Record(Type.String(), Pool, {
+      minProperties: 1,
+      propertyNames: { ...NAME, 'x-expected': NAME_EXPECTED },
+      description: 'The pools of backends, by name.',
+      'x-expected': 'at least one pool, as in { web: { backends: [http://127.0.0.1:9001] } }',
+    }),
+    routes: Type.Optional(
+      Type.Array(Route, {
+        default: [],
+        description:
+          'Which requests go to which pool; their order does not matter. Without routes, a single pool takes everything.',
+      }),
+    ),
+    plugins: Type.Optional(
+      Type.Array(
+        shortOrLong<string, typeof Plugin>(
+          Plugin,
+          'a file such as ./my-plugin.ts, the name of an installed package, or { path, options }',
+          'A Fastify plugin: a file or package, or `{ path, options }`.',
+        ),
+        { default: [], description: 'Your own Fastify plugins, registered in this order.' },
+      ),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+type DeepReadonly<T> = T extends string | number | boolean
+  ? T
+  : T extends ReadonlyArray<infer Item>
+    ? ReadonlyArray<DeepReadonly<Item>>
+    : { readonly [Key in keyof T]: DeepReadonly<T[Key]> }
+
+/** A configuration as people write it. */
+export type Config = DeepReadonly<Static<typeof ConfigSchema>>
+export type PoolConfig = Config['pools'][string]
+export type RouteConfig = NonNullable<Config['routes']>[number]
+export type BackendConfig = PoolConfig['backends'][number]
+export type PluginConfig = NonNullable<Config['plugins']>[number]
+export type HeaderRulesConfig = NonNullable<RouteConfig['requestHeaders']>
+
+type Filled<P extends TProperties> = Required<Static<TObject<P>>>
+
+/** A group in which every key has a default, completed by them. */
+export function filled<P extends TProperties>(schema: TObject<P>, value: object | undefined): Filled<P> {
+  const given = new Map<string, unknown>(Object.entries(value ?? {}))
+  const entries = Object.entries<TSchema>(schema.properties).map(([key, property]) => {
+    return [key, given.get(key) ?? defaultOf(property)] as const
+  })
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys are the schema's own
+  return Object.fromEntries(entries) as Filled<P>
+}
+
+export function defaultOf(schema: TSchema): unknown {
+  return 'default' in schema ? schema.default : undefined
+}
+
+export const DEFAULT_ALGORITHM = String(defaultOf(Pool.properties.algorithm))
+export const DEFAULT_HOST_HEADER = String(defaultOf(Pool.properties.hostHeader))
+export const DEFAULT_MAX_BODY_SIZE = defaultOf(Pool.properties.maxBodySize)
+export const DEFAULT_WEIGHT = Number(defaultOf(Backend.properties.weight))
+
+/** The JSON Schema of the configuration file, for editors. */
+export function configSchema(): Record<string, unknown> {
+  // Our own words in it mean nothing to an editor.
+  const text = JSON.stringify(ConfigSchema, (key, value: unknown) => (key.startsWith('x-') ? undefined : value))
+  const schema: object = JSON.parse(text)
+  return {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: 'Sluice configuration',
+    description: 'Configuration of the Sluice load balancer and API gateway.',
+    ...schema,
+  }
+}

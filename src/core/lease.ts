@@ -1,0 +1,62 @@
+/**
+ * What the pool hands out for one attempt: the member it may go to, and the way back. The verdict falls at the response
+ * head (`settle`), the place is given back at the very end (`release`); each has its effect once, however often and in
+ * whatever order the many endings of an exchange call them.
+ */
+import type { Member } from './member.ts'
+
+/** How an attempt went for the backend's reputation; `ignored` is what says nothing about it, such as a client that left. */
+export type Verdict = 'success' | 'failure' | 'ignored'
+
+/** How an attempt ended: whole answer sent, no answer, an answer cut off by the backend, or the client left. */
+export type AttemptEnd = 'answered' | 'failed' | 'broken' | 'aborted'
+
+/** Who wants to know how attempts went; the pool, which passes it on to its algorithm. */
+export interface Learner {
+  learn(member: Member, responseMs: number, verdict: 'success' | 'failure'): void
+}
+
+export class Lease {
+  readonly member: Member
+  readonly #learner: Learner
+  #verdict: Verdict | undefined
+  #end: AttemptEnd | undefined
+
+  /** Counts the attempt from here on. */
+  constructor(member: Member, learner: Learner) {
+    this.member = member
+    this.#learner = learner
+    member.inFlight += 1
+    member.requests += 1
+  }
+
+  /** `undefined` until it is settled. */
+  get verdict(): Verdict | undefined {
+    return this.#verdict
+  }
+
+  /** `undefined` while the attempt is under way. */
+  get end(): AttemptEnd | undefined {
+    return this.#end
+  }
+
+  /**
+   * The first call counts. The caller measures `responseMs`, from sending to the response head: it reads the clock there
+   * anyway, for its metrics, and alone knows how much of the time was spent waiting for a connection.
+   */
+  settle(verdict: Verdict, responseMs: number): void {
+    if (this.#verdict !== undefined) return
+    this.#verdict = verdict
+    if (verdict === 'ignored') return
+    if (verdict === 'failure') this.member.failures += 1
+    this.#learner.learn(this.member, responseMs, verdict)
+  }
+
+  /** The first call counts. What was never settled said nothing about the backend. */
+  release(end: AttemptEnd): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    this.#verdict ??= 'ignored'
+    this.member.inFlight -= 1
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The backends for a route: who is in it, who of them may be chosen now, and one lease at a time on the one that the
+ * algorithm picks. It never looks into health or breakers: whoever does tells it by `setAvailable`.
+ */
+import type { Algorithm, RequestInfo } from './algorithms/algorithm.ts'
+import type { Backend } from './backend.ts'
+import type { Clock } from './clock.ts'
+import { Lease } from './lease.ts'
+import { Member } from './member.ts'
+
+/** A broken algorithm is broken at every pick: one report a second says so without drowning the log. */
+const REPORT_EVERY_MS = 1000
+
+export interface PoolOptions {
+  readonly name: string
+  readonly members: Iterable<Member>
+  readonly algorithm: Algorithm
+  readonly clock: Pick<Clock, 'now'>
+  /** Told, at most once a second, that the algorithm threw or picked what is no candidate. */
+  readonly onAlgorithmError: (error: unknown) => void
+}
+
+export class Pool {
+  readonly name: string
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #onAlgorithmError: (error: unknown) => void
+  readonly #unavailable = new Set<Member>()
+  #algorithm: Algorithm
+  #members: readonly Member[] = Object.freeze([])
+  #candidates: readonly Member[] = Object.freeze([])
+  #turn = 0
+  #reportedAt = -Infinity
+
+  constructor(options: PoolOptions) {
+    this.name = options.name
+    this.#algorithm = options.algorithm
+    this.#clock = options.clock
+    this.#onAlgorithmError = options.onAlgorithmError
+    const members = [...options.members]
+    for (const [index, member] of members.entries()) this.#checkNew(member, members.slice(0, index))
+    this.#members = Object.freeze(members)
+    this.#refresh()
+  }
+
+  get members(): readonly Member[] {
+    return this.#members
+  }
+
+  /** Those that may be chosen now; the same frozen array until membership, a weight or availability changes. */
+  get candidates(): readonly Member[] {
+    return this.#candidates
+  }
+
+  /**
+   * A lease on the member to try, or `undefined` when there is none. With `tried`, it is one of the others: never the
+   * same backend twice for one exchange.
+   */
+  acquire(request: RequestInfo, tried?: ReadonlySet<Backend>): Lease | undefined {
+    const list = tried === undefined || tried.size === 0 ? this.#candidates : this.#untried(tried)
+    if (list.length === 0) return undefined
+    const member = this.#pick(list, request)
+    return member === undefined ? undefined : new Lease(member, this)
+  }
+
+  /** For leases: how an attempt went, to the algorithm of this moment. */
+  learn(member: Member, responseMs: number, verdict: 'success' | 'failure'): void {
+    try {
+      this.#algorithm.learn?.(member, responseMs, verdict)
+    } catch (error) {
+      this.#report(error)
+    }
+  }
+
+  setAlgorithm(algorithm: Algorithm): void {
+    this.#algorithm = algorithm
+  }
+
+  setWeight(id: string, weight: number): void {
+    checkWeight(id, weight)
+    const member = this.#member(id)
+    if (member.weight === weight) return
+    member.weight = weight
+    if (!this.#unavailable.has(member)) this.#refresh()
+  }
+
+  setAvailable(id: string, available: boolean): void {
+    const member = this.#member(id)
+    if (this.#unavailable.has(member) !== available) return
+    if (available) this.#unavailable.delete(member)
+    else this.#unavailable.add(member)
+    if (member.weight > 0) this.#refresh()
+  }
+
+  add(member: Member): void {
+    this.#checkNew(member, this.#members)
+    this.#members = Object.freeze([...this.#members, member])
+    if (member.weight > 0) this.#refresh()
+  }
+
+  /** Its leases stay good: what is under way ends in its own time. */
+  remove(id: string): void {
+    const gone = this.#member(id)
+    const wasCandidate = Member.isOn(this.#candidates, gone)
+    this.#members = Object.freeze(this.#members.filter((member) => member !== gone))
+    this.#unavailable.delete(gone)
+    if (wasCandidate) this.#refresh()
+  }
+
+  #pick(list: readonly Member[], request: RequestInfo): Member | undefined {
+    try {
+      const picked: unknown = this.#algorithm.pick(list, request)
+      if (Member.isOn(this.#candidates, picked) && (list === this.#candidates || list.includes(picked))) return picked
+      throw new TypeError(`The algorithm of pool "${this.name}" picked something that is not a candidate`)
+    } catch (error) {
+      this.#report(error)
+    }
+    this.#turn = (this.#turn + 1) % list.length
+    return list[this.#turn]
+  }
+
+  #report(error: unknown): void {
+    const now = this.#clock.now()
+    if (now - this.#reportedAt < REPORT_EVERY_MS) return
+    this.#reportedAt = now
+    this.#onAlgorithmError(error)
+  }
+
+  /** The only list made for a request: a second attempt is rare, and its candidates are its own. */
+  #untried(tried: ReadonlySet<Backend>): readonly Member[] {
+    const rest = this.#candidates.filter((member) => !tried.has(member))
+    return rest.length === this.#candidates.length ? this.#candidates : Object.freeze(rest)
+  }
+
+  #refresh(): void {
+    const candidates = this.#members.filter((member) => member.weight > 0 && !this.#unavailable.has(member))
+    for (const member of candidates) member.enlist(candidates)
+    this.#candidates = Object.freeze(candidates)
+  }
+
+  #member(id: string): Member {
+    const member = this.#members.find((each) => each.id === id)
+    if (member === undefined) throw new Error(`Pool "${this.name}" has no backend "${id}"`)
+    return member
+  }
+
+  #checkNew(member: Member, present: readonly Member[]): void {
+    checkWeight(member.id, member.weight)
+    if (present.some((each) => each.id === member.id)) {
+      throw new Error(`Pool "${this.name}" already has a backend "${member.id}"`)
+    }
+  }
+}
+
+function checkWeight(id: string, weight: number): void {
+  if (Number.isFinite(weight) && weight >= 0) return
+  throw new RangeError(`The weight of backend "${id}" must be a finite number from 0 up, not ${weight}`)
+}

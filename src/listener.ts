@@ -1,0 +1,84 @@
+/**
+ * The options of the two HTTP servers: limits and times of clients' connections, the form of their log, and answers to
+ * what never becomes a request.
+ */
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+
+import type { FastifyHttpOptions, FastifyReply, FastifyRequest, RawServerDefault } from 'fastify'
+import pretty from 'pino-pretty'
+
+import type { Settings } from './config/settings.ts'
+import { errorBody, ERRORS, sendError, SluiceError, type ErrorCode } from './errors.ts'
+import type { Peers } from './transport/peer.ts'
+
+type Options = FastifyHttpOptions<RawServerDefault>
+
+// How often Node looks for clients that are late with their head: the precision of `headersTimeout`.
+const CHECK_EVERY_MS = 1000
+
+export function gatewayOptions(settings: Settings, peers: Peers): Options {
+  const { listen, log } = settings
+  return {
+    logger: { level: log.level, ...(process.stdout.isTTY ? { stream: pretty({ sync: true, ignore: 'pid,hostname' }) } : {}) },
+    disableRequestLogging: true,
+    genReqId: requestIds(peers),
+    requestIdHeader: false,
+    trustProxy: listen.trustedProxies.length === 0 ? false : [...listen.trustedProxies],
+    keepAliveTimeout: listen.keepAliveMs,
+    // A long upload is not a slow one; `bodyTimeout` watches the pauses.
+    requestTimeout: 0,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: false,
+    // A route of ours takes any path; a limit on its length is the head's.
+    routerOptions: { maxParamLength: listen.maxHeaderSize },
+    frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) =>
+      sendError(new SluiceError('SLUICE_BAD_REQUEST'), request, reply),
+    clientErrorHandler: answerClientError,
+    http: {
+      maxHeaderSize: listen.maxHeaderSize,
+      headersTimeout: listen.headersTimeoutMs,
+      connectionsCheckingInterval: CHECK_EVERY_MS,
+      insecureHTTPParser: false,
+    },
+  } as Options
+}
+
+export function adminOptions(): Options {
+  // Calls of operators are few and small.
+  return { logger: false, bodyLimit: 1024 ** 2, requestTimeout: 30_000, forceCloseConnections: true } as Options
+}
+
+const CLIENT_ID = /^[A-Za-z0-9._-]{1,128}$/
+
+/** A trusted sender's own id is kept; others get one that is unique to this process and this request. */
+function requestIds(peers: Peers): (raw: IncomingMessage) => string {
+  const prefix = randomBytes(6).toString('hex')
+  let count = 0
+  return (raw) => {
+    const given = raw.headers['x-request-id']
+    if (typeof given === 'string' && peers.of(raw.socket).trusted && CLIENT_ID.test(given)) return given
+    count++
+    return `${prefix}-${count.toString(36)}`
+  }
+}
+
+/** What Node's parser refuses gets an answer too, where one can still be read, and the connection is closed. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+  const code: ErrorCode = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'SLUICE_CLIENT_TIMEOUT' : 'SLUICE_BAD_REQUEST'
+  const status = tooLarge ? 431 : ERRORS[code].status
+  const id = randomBytes(8).toString('hex')
+  const body = errorBody(status, code, tooLarge ? 'The request head is too large' : ERRORS[code].message, id)
+  const content = JSON.stringify(body)
+  socket.end(
+    `HTTP/1.1 ${status} ${body.error}\r\nContent-Type: application/json; charset=utf-8\r\nX-Request-Id: ${id}\r\n` +
+      `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`,
+  )
+}

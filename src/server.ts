@@ -1,0 +1,124 @@
+/**
+ * The process: loads, builds, listens, and stops gracefully. It only wires; what is told to whom about failures to
+ * start is `StartError`'s.
+ */
+import closeWithGrace from 'close-with-grace'
+import type { FastifyInstance } from 'fastify'
+
+import { createGateway } from './app.ts'
+import { formatProblem } from './config/problem.ts'
+import type { Loaded } from './config/load.ts'
+import type { Settings } from './config/settings.ts'
+
+/** The process cannot run: one line says why. */
+export class StartError extends Error {
+  override readonly name = 'StartError'
+}
+
+/** Runs until a signal ends it. @throws {StartError} when it cannot start */
+export async function serve({ settings, warnings, hash }: Loaded, file: string): Promise<void> {
+  const app = await build(settings, hash)
+  for (const warning of warnings) app.log.warn(formatProblem(warning))
+  try {
+    const { admin } = app
+    if (settings.admin && admin) await listen(admin, settings.admin, 'admin')
+    await listen(app, settings.listen, 'listen')
+  } catch (error) {
+    await app.close()
+    throw error
+  }
+  app.lifecycle.state = 'ready'
+  app.log.info(greeting(app, settings, file))
+  stopOnSignals(app, settings)
+}
+
+async function build(settings: Settings, hash: string): Promise<FastifyInstance> {
+  try {
+    const app = await createGateway(settings, { hash })
+    await app.ready()
+    return app
+  } catch (error) {
+    throw new StartError(`cannot start: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+async function listen(app: FastifyInstance, at: { host: string; port: number }, key: string): Promise<void> {
+  const { host, port } = at
+  try {
+    await app.listen({ host, port, listenTextResolver: (address) => `${key}: ${address}` })
+  } catch (error) {
+    throw new StartError(`cannot listen on ${host}:${port} (${key}): ${messageOf(error)}`, { cause: error })
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is taken',
+  EACCES: 'permission denied',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'there is no such host',
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const reason = 'code' in error ? REASONS[String(error.code)] : undefined
+  return (reason ?? error.message).split('\n', 1)[0] as string
+}
+
+function greeting(app: FastifyInstance, settings: Settings, file: string): string {
+  const backends = [...settings.pools.values()].reduce((sum, pool) => sum + pool.backends.length, 0)
+  const parts = [
+    `sluice serves ${file} on ${urlOf(app, settings.listen.host)}`,
+    [count(settings.routes.length, 'route'), count(settings.pools.size, 'pool'), count(backends, 'backend')].join(', '),
+  ]
+  if (settings.admin && app.admin) parts.push(`status at ${urlOf(app.admin, settings.admin.host)}/status`)
+  return parts.join('; ')
+}
+
+function count(number: number, word: string): string {
+  return `${number} ${word}${number === 1 ? '' : 's'}`
+}
+
+/** The port is the real one, also where the configuration left it to the system. */
+function urlOf(app: FastifyInstance, host: string): string {
+  const address = app.server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function stopOnSignals(app: FastifyInstance, settings: Settings): void {
+  process.on('SIGHUP', () => app.log.warn('SIGHUP: reloading is not there yet; restart to read the configuration again'))
+  const logger = { error: (message: unknown) => app.log.error(message) }
+  closeWithGrace({ delay: false, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
+    if (err) {
+      app.log.fatal({ err }, 'stopping: an error that nothing caught')
+      process.exitCode = 2
+    } else app.log.info(`stopping on ${signal ?? 'request'}`)
+    await stop(app, settings)
+    app.log.info('stopped')
+    process.exit()
+  })
+}
+
+/** Not ready at once, closed to new connections after `delay`, and over after `grace` whatever is still under way. */
+async function stop(app: FastifyInstance, { shutdown }: Settings): Promise<void> {
+  app.lifecycle.state = 'stopping'
+  await wait(shutdown.delayMs)
+  const cut = setTimeout(() => {
+    app.log.warn(`${inFlight(app)} requests were still under way after ${shutdown.graceMs} ms and are cut off`)
+    app.server.closeAllConnections()
+  }, shutdown.graceMs)
+  await app.close()
+  clearTimeout(cut)
+}
+
+function inFlight(app: FastifyInstance): number {
+  let sum = 0
+  for (const { pool } of app.snapshot.pools.values()) for (const member of pool.members) sum += member.inFlight
+  return sum
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}

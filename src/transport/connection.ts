@@ -1,0 +1,489 @@
+/**
+ * One HTTP/1.1 connection to a backend and the call it serves: writes the request, reads the answer strictly, keeps
+ * the time. It knows nothing of pools, routes or clients; a call is whatever implements `Call`.
+ */
+import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+
+import { ChunkedDecoder } from './chunked.ts'
+import { AttemptError, type FailureKind } from './failure.ts'
+import { parseResponseHead, type ResponseHead } from './response-head.ts'
+
+/** One request to be made on a connection, and who hears of its answer. */
+export interface Call {
+  /** The connection that serves it, or served it last; the connection's to set. */
+  connection: Connection | undefined
+  /** When, on the clock of `performance.now()`, its head was written; the connection's to set. */
+  sentAt: number
+  readonly method: string
+  /** The request head as latin1, ready to be written, with the empty line. */
+  readonly head: string
+  /** The request's body, or undefined; it begins to flow when the connection says so. */
+  readonly body: CallBody | undefined
+  /** Whether it may be sent once more on a fresh connection when a reused one turns out to be dead. */
+  readonly repeatable: boolean
+  readonly limits: CallLimits
+  /** When, on the clock of `performance.now()`, the answer's head must be there at the latest. */
+  readonly headBy: number
+  onInformation(head: ResponseHead): void
+  onHead(head: ResponseHead): void
+  /** A piece of content. False asks for a pause until `resume()` of the connection is called. */
+  onData(chunk: Buffer): boolean
+  /** The content is complete; `trailers` is the raw trailer section. */
+  onEnd(trailers: string): void
+  /** Instead of onHead, onData and onEnd when a short answer came in one piece; `content` is latin1. */
+  onWhole(head: ResponseHead, content: string): void
+  onFailure(error: AttemptError): void
+  /** Whether all that was handed to onData has left this process, so that its memory may be used again. */
+  readonly flushed: boolean
+}
+
+/** Milliseconds; Infinity for none. */
+export interface CallLimits {
+  /** From the end of the request to the answer's head, and between two pieces of a request that a backend takes in. */
+  readonly headersMs: number
+  /** Between two pieces of the answer's content. */
+  readonly bodyMs: number
+  /** Between two pieces of the client's body. */
+  readonly clientMs: number
+}
+
+/** A request body that is written to a connection piece by piece. */
+export interface CallBody {
+  readonly chunked: boolean
+  /** Starts to hand its pieces to `sink`. */
+  start(sink: BodySink): void
+  pause(): void
+  resume(): void
+}
+
+export interface BodySink {
+  write(chunk: Buffer): void
+  end(): void
+}
+
+export interface ConnectionOwner {
+  readonly url: URL
+  readonly connectMs: number
+  /** The connection is free for another call. */
+  onFree(connection: Connection, keepAliveMs: number | undefined): void
+  /** The connection is gone; `call` should be tried once more on a fresh one. */
+  onClosed(connection: Connection, repeat: Call | undefined): void
+}
+
+const MAX_HEAD = 65_536
+/** Answers up to this size that come in one piece are handed over as a string: one write instead of two. */
+const SHORT_CONTENT = 16_384
+const READ_SIZE = 65_536
+
+// All connections read into one buffer: what is read is consumed or copied before the next read can happen. Only a
+// connection that streams a long answer has a buffer of its own, whose pieces need not be copied.
+const SHARED = Buffer.allocUnsafeSlow(READ_SIZE)
+
+const WAIT_HEAD = 0
+const CONTENT = 1
+
+export class Connection {
+  readonly #owner: ConnectionOwner
+  readonly #socket: Socket
+  #call: Call | undefined
+  #served = 0
+  #state = WAIT_HEAD
+  #connected = false
+  #gotBytes = false
+  /** The beginning of a head that has not wholly arrived. */
+  #partial = ''
+  #head: ResponseHead | undefined
+  #remaining = 0
+  #decoder: ChunkedDecoder | undefined
+  #own: Buffer | undefined
+  /** Was read into before `#own`: free as soon as all is flushed. */
+  #last: Buffer | undefined
+  #spare: Buffer | undefined
+  #headBy = Infinity
+  #paused = false
+  #sending = false
+  #waitingForClient = false
+  #activity = 0
+  #timer: NodeJS.Timeout | undefined
+  #timerAt = Infinity
+  #closed = false
+
+  /** Until when, on the clock of `performance.now()`, it may lie idle. The owner's to set and read. */
+  idleUntil = 0
+
+  constructor(owner: ConnectionOwner, call: Call) {
+    this.#owner = owner
+    this.#call = call
+    call.connection = this
+    const { hostname, port, protocol } = owner.url
+    const secure = protocol === 'https:'
+    // A URL's IPv6 host stands in brackets; a socket wants it without.
+    const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
+    const target = { host, port: port === '' ? (secure ? 443 : 80) : Number(port), noDelay: true }
+    if (secure) {
+      this.#socket = connectTls({ ...target, servername: /^[\d.]+$|:/.test(host) ? '' : host, ALPNProtocols: ['http/1.1'] })
+      this.#socket.on('secureConnect', () => this.#onConnected())
+      this.#socket.on('data', (chunk: Buffer) => this.#onRead(chunk.length, chunk))
+    } else {
+      this.#socket = connectTcp({
+        ...target,
+        onread: { buffer: () => this.#buffer(), callback: (length, buffer) => this.#onRead(length, buffer as Buffer) },
+      })
+      this.#socket.on('connect', () => this.#onConnected())
+    }
+    this.#socket.on('drain', () => this.#onDrain())
+    this.#socket.on('end', () => this.#onEnd())
+    this.#socket.on('error', (error) => this.#onError(error))
+    this.#socket.on('close', () => this.#onError(undefined))
+    this.#activity = performance.now()
+    this.#arm(this.#activity + owner.connectMs)
+  }
+
+  get idle(): boolean {
+    return this.#call === undefined && !this.#closed
+  }
+
+  /** Serves another call on a connection that is idle. */
+  serve(call: Call): void {
+    this.#call = call
+    call.connection = this
+    this.#gotBytes = false
+    this.#send()
+  }
+
+  /** Fails the call and closes: the gateway will wait no longer. */
+  abandon(): void {
+    const call = this.#call
+    this.destroy()
+    call?.onFailure(new AttemptError('reset', 'the gateway is stopping'))
+  }
+
+  /** Gives up `call`, if it is the one that is served: it hears nothing more. */
+  cancel(call: Call): void {
+    if (this.#call === call) this.destroy()
+  }
+
+  /** Closes at once, idle or not. */
+  destroy(): void {
+    this.#call = undefined
+    this.#close(undefined)
+  }
+
+  /** Goes on with an answer after `onData` asked for a pause. */
+  resume(call: Call): void {
+    if (!this.#paused || this.#call !== call) return
+    this.#paused = false
+    this.#activity = performance.now()
+    this.#socket.resume()
+  }
+
+  // --- the request ---
+
+  #onConnected(): void {
+    this.#connected = true
+    if (this.#call !== undefined) this.#send()
+  }
+
+  #send(): void {
+    const call = this.#call as Call
+    const { body } = call
+    this.#activity = performance.now()
+    call.sentAt = this.#activity
+    this.#headBy = call.headBy
+    this.#socket.write(call.head, 'latin1')
+    if (body === undefined) {
+      this.#arm(this.#deadline(call))
+    } else {
+      this.#sending = true
+      this.#waitingForClient = true
+      this.#arm(this.#deadline(call))
+      body.start(new Sender(this, call, body.chunked))
+    }
+  }
+
+  /** Writes a piece of the request's body; for the sender only. */
+  sendPiece(call: Call, chunk: Buffer, chunked: boolean): void {
+    if (this.#call !== call) return
+    this.#activity = performance.now()
+    const socket = this.#socket
+    let more: boolean
+    if (chunked) {
+      socket.cork()
+      socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+      socket.write(chunk)
+      more = socket.write('\r\n', 'latin1')
+      socket.uncork()
+    } else more = socket.write(chunk)
+    if (!more && call.body !== undefined) {
+      this.#waitingForClient = false
+      call.body.pause()
+    }
+  }
+
+  /** The request's body is complete; for the sender only. */
+  sendEnd(call: Call, chunked: boolean): void {
+    if (this.#call !== call) return
+    this.#sending = false
+    this.#waitingForClient = false
+    this.#activity = performance.now()
+    // A body that was still flowing when the time for the whole was up is not cut for having been long.
+    if (this.#activity >= this.#headBy) this.#headBy = Infinity
+    if (chunked) this.#socket.write('0\r\n\r\n', 'latin1')
+    if (this.#state === WAIT_HEAD) this.#arm(this.#deadline(call))
+  }
+
+  #onDrain(): void {
+    const call = this.#call
+    if (call?.body === undefined || !this.#sending) return
+    this.#activity = performance.now()
+    this.#waitingForClient = true
+    call.body.resume()
+  }
+
+  // --- the answer ---
+
+  /**
+   * Where the next read goes. Asked for right behind each read, when what was just handed on may still be on its way:
+   * then the other buffer is next, if all that went before had left when this read began.
+   */
+  #buffer(): Buffer {
+    if (this.#state !== CONTENT) return SHARED
+    const own = this.#own
+    if (own !== undefined && this.#call?.flushed === true) return own
+    this.#own = this.#spare ?? Buffer.allocUnsafeSlow(READ_SIZE)
+    this.#spare = undefined
+    this.#last = own
+    return this.#own
+  }
+
+  /** Takes what the socket read. Returns false to stop reading, as `onread` wants it. */
+  #onRead(length: number, buffer: Buffer): boolean {
+    const call = this.#call
+    if (call === undefined) {
+      // Bytes that nobody asked for: whoever used this connection next would take them for his answer.
+      this.destroy()
+      return false
+    }
+    this.#gotBytes = true
+    if (this.#state === CONTENT) {
+      this.#activity = performance.now()
+      if (this.#last !== undefined && call.flushed) {
+        this.#spare = this.#last
+        this.#last = undefined
+      }
+      this.#content(buffer, 0, length)
+    } else this.#headBytes(call, buffer, 0, length)
+    if (this.#paused) this.#socket.pause()
+    return !this.#paused
+  }
+
+  #headBytes(call: Call, buffer: Buffer, start: number, length: number): void {
+    const text = this.#partial + buffer.toString('latin1', start, length)
+    const end = text.indexOf('\r\n\r\n')
+    if (end === -1 || end > MAX_HEAD) {
+      if (text.length > MAX_HEAD) return this.#fail('bad-response', 'a response head without end')
+      this.#partial = text
+      return
+    }
+    const head = parseResponseHead(text.slice(0, end), call.method)
+    if (typeof head === 'string') return this.#fail('bad-response', head)
+    const bodyStart = start + end + 4 - this.#partial.length
+    this.#partial = ''
+    if (head.status === 101) return this.#fail('bad-response', 'a protocol switch that nobody asked for')
+    if (head.status < 200) {
+      call.onInformation(head)
+      if (this.#call === call && bodyStart < length) this.#headBytes(call, buffer, bodyStart, length)
+      return
+    }
+    this.#beginContent(call, head, text, end + 4, buffer, bodyStart, length)
+  }
+
+  #beginContent(
+    call: Call,
+    head: ResponseHead,
+    text: string,
+    textStart: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const { framing, length } = head
+    if (framing === 'none' || (framing === 'length' && length <= SHORT_CONTENT && end - start === length)) {
+      if (framing === 'none' && start < end) return this.#wholeThenClose(call, head)
+      this.#finish(head.reusable, head.keepAliveMs)
+      call.onWhole(head, text.slice(textStart))
+      return
+    }
+    this.#state = CONTENT
+    this.#head = head
+    this.#activity = performance.now()
+    this.#remaining = framing === 'length' ? length : Infinity
+    if (framing === 'chunked') this.#decoder = new ChunkedDecoder()
+    this.#arm(this.#deadline(call))
+    call.onHead(head)
+    if (start < end && this.#call === call) this.#content(buffer, start, end)
+  }
+
+  /** An answer without a body that is followed by bytes: it counts, its connection does not. */
+  #wholeThenClose(call: Call, head: ResponseHead): void {
+    this.#finish(false, undefined)
+    call.onWhole(head, '')
+  }
+
+  #content(buffer: Buffer, start: number, end: number): void {
+    const decoder = this.#decoder
+    if (decoder !== undefined) return this.#chunkedContent(decoder, buffer, start, end)
+    const stop = Math.min(end, start + this.#remaining)
+    this.#remaining -= stop - start
+    this.onContent(buffer, start, stop)
+    if (this.#call === undefined) return
+    // More than was announced: the answer is whole, but what follows belongs to nobody.
+    if (this.#remaining === 0) this.#complete('', stop < end)
+  }
+
+  #chunkedContent(decoder: ChunkedDecoder, buffer: Buffer, start: number, end: number): void {
+    const call = this.#call
+    const stop = decoder.feed(buffer, start, end, this)
+    if (this.#call !== call || call === undefined) return
+    if (decoder.problem !== undefined) this.#fail('bad-response', decoder.problem)
+    else if (decoder.done) this.#complete(decoder.trailers, stop < end)
+  }
+
+  /** Hands a piece of content on; public for the decoder only. */
+  onContent(buffer: Buffer, start: number, end: number): void {
+    const call = this.#call
+    if (call === undefined || start === end) return
+    const piece = buffer.subarray(start, end)
+    const more = call.onData(buffer === SHARED ? Buffer.from(piece) : piece)
+    if (!more && this.#call === call) this.#paused = true
+  }
+
+  #complete(trailers: string, surplus: boolean): void {
+    const call = this.#call as Call
+    const head = this.#head as ResponseHead
+    this.#finish(head.reusable && !surplus, head.keepAliveMs)
+    call.onEnd(trailers)
+  }
+
+  /** The answer is complete: free for the next call, or closed. */
+  #finish(reusable: boolean, keepAliveMs: number | undefined): void {
+    this.#call = undefined
+    this.#state = WAIT_HEAD
+    this.#head = undefined
+    this.#decoder = undefined
+    this.#own = undefined
+    this.#last = undefined
+    this.#spare = undefined
+    if (this.#paused) {
+      this.#paused = false
+      this.#socket.resume()
+    }
+    this.#served++
+    // A request that is still being sent would be read by the backend as the next one.
+    if (!reusable || this.#sending) this.#close(undefined)
+    else this.#owner.onFree(this, keepAliveMs)
+  }
+
+  // --- endings ---
+
+  #onEnd(): void {
+    const call = this.#call
+    if (call !== undefined && this.#head?.framing === 'close' && this.#state === CONTENT) {
+      this.#finish(false, undefined)
+      call.onEnd('')
+    } else this.#onError(new Error('the backend closed the connection'))
+  }
+
+  #onError(error: Error | undefined): void {
+    // An AggregateError (every address of a name refused) has no message of its own.
+    const message = error === undefined ? 'the connection closed' : error.message || String(Reflect.get(error, 'code'))
+    if (!this.#connected) this.#fail('refused', message, error)
+    else this.#fail('reset', message, error)
+  }
+
+  #fail(kind: FailureKind, message: string, cause?: Error): void {
+    const call = this.#call
+    this.#call = undefined
+    if (call === undefined) return this.#close(undefined)
+    // A kept connection that dies before the first byte of an answer was most likely closed by the backend for being
+    // idle, at the same moment (RFC 9112, section 9.3.1): that says nothing about the backend.
+    if (kind === 'reset' && this.#served > 0 && !this.#gotBytes && call.repeatable) return this.#close(call)
+    this.#close(undefined)
+    call.onFailure(new AttemptError(kind, message, cause))
+  }
+
+  #close(repeat: Call | undefined): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#socket.destroy()
+    this.#owner.onClosed(this, repeat)
+  }
+
+  // --- time ---
+
+  /** When the present stage of the call has lasted too long. */
+  #deadline(call: Call): number {
+    const { limits } = call
+    if (this.#state === CONTENT) return this.#activity + limits.bodyMs
+    if (this.#sending) return this.#activity + (this.#waitingForClient ? limits.clientMs : limits.headersMs)
+    return Math.min(this.#activity + limits.headersMs, this.#headBy)
+  }
+
+  /**
+   * Sees to it that the timer fires at `deadline` or before. One that fires early looks again: so a connection sets
+   * a timer once in a while, not once a request.
+   */
+  #arm(deadline: number): void {
+    if (deadline >= this.#timerAt || deadline === Infinity) return
+    clearTimeout(this.#timer)
+    this.#timerAt = deadline
+    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(deadline - performance.now())))
+    this.#timer.unref()
+  }
+
+  #onTimer(): void {
+    this.#timerAt = Infinity
+    const call = this.#call
+    if (call === undefined) return
+    const deadline = this.#connected ? this.#deadline(call) : this.#activity + this.#owner.connectMs
+    if (performance.now() < deadline) this.#arm(deadline)
+    else if (!this.#connected) this.#fail('connect-timeout', `no connection within ${this.#owner.connectMs} ms`)
+    else this.#expire(call)
+  }
+
+  #expire(call: Call): void {
+    const { limits } = call
+    if (this.#state === CONTENT) {
+      if (this.#paused) this.#fail('client-gone', `the client took nothing for ${limits.bodyMs} ms`)
+      else this.#fail('body-timeout', `no content for ${limits.bodyMs} ms`)
+    } else if (this.#sending) {
+      if (this.#waitingForClient) this.#fail('client-timeout', `the client sent nothing for ${limits.clientMs} ms`)
+      else this.#fail('headers-timeout', `the backend took nothing in for ${limits.headersMs} ms`)
+    } else if (performance.now() >= this.#headBy) this.#fail('total-timeout', 'the time for the whole request is up')
+    else this.#fail('headers-timeout', `no answer for ${limits.headersMs} ms`)
+  }
+}
+
+/** Ties a request's body to the connection that sends it, so that a late piece cannot reach a later call. */
+class Sender implements BodySink {
+  readonly #connection: Connection
+  readonly #call: Call
+  readonly #chunked: boolean
+
+  constructor(connection: Connection, call: Call, chunked: boolean) {
+    this.#connection = connection
+    this.#call = call
+    this.#chunked = chunked
+  }
+
+  write(chunk: Buffer): void {
+    this.#connection.sendPiece(this.#call, chunk, this.#chunked)
+  }
+
+  end(): void {
+    this.#connection.sendEnd(this.#call, this.#chunked)
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * The connections to one backend: the one used last is used next, their number is bounded, and so is the queue in
+ * front of them, whose places expire.
+ */
+import { Connection, type Call, type ConnectionOwner } from './connection.ts'
+import { AttemptError } from './failure.ts'
+
+export interface ConnectionSettings {
+  /** Connections at most. */
+  readonly max: number
+  /** Calls that may wait for one. */
+  readonly pending: number
+  /** How long a call waits. */
+  readonly queueMs: number
+  /** How long a connection may lie idle. */
+  readonly idleMs: number
+  readonly connectMs: number
+}
+
+// A backend counts its idle time from another moment than we do: leave the bytes a second to travel.
+const KEEP_ALIVE_MARGIN_MS = 1000
+
+export class Connections implements ConnectionOwner {
+  readonly url: URL
+  readonly connectMs: number
+  readonly #settings: ConnectionSettings
+  readonly #open = new Set<Connection>()
+  /** A stack: the freshest on top, so that the others can fall idle and close. */
+  readonly #idle: Connection[] = []
+  /** In the order they came, each with the time at which it has waited long enough. */
+  readonly #waiting = new Map<Call, number>()
+  #queueTimer: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor(url: URL, settings: ConnectionSettings) {
+    this.url = url
+    this.connectMs = settings.connectMs
+    this.#settings = settings
+  }
+
+  /** How many connections are open or being opened. */
+  get open(): number {
+    return this.#open.size
+  }
+
+  /** How many calls wait for a connection. */
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  /** Serves `call` as soon as a connection is free; its own methods tell what became of it. */
+  send(call: Call): void {
+    const connection = this.#takeIdle()
+    if (connection !== undefined) connection.serve(call)
+    else if (this.#open.size < this.#settings.max) this.#connect(call)
+    else if (this.#waiting.size >= this.#settings.pending) {
+      call.onFailure(new AttemptError('queue-full', `${this.#waiting.size} requests wait already`))
+    } else this.#enqueue(call)
+  }
+
+  /** Gives up a call: takes it out of the queue, or closes the connection that serves it. */
+  cancel(call: Call): void {
+    if (!this.#waiting.delete(call)) call.connection?.cancel(call)
+  }
+
+  /** Closes what is idle now and everything else as soon as its call has ended. */
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#queueTimer)
+    clearTimeout(this.#idleTimer)
+    for (const connection of this.#idle.splice(0)) connection.destroy()
+  }
+
+  /** Closes everything at once; calls under way fail. */
+  destroy(): void {
+    this.close()
+    for (const connection of this.#open) connection.abandon()
+    for (const call of [...this.#waiting.keys()]) {
+      this.#waiting.delete(call)
+      call.onFailure(new AttemptError('queue-timeout', 'the gateway is stopping'))
+    }
+  }
+
+  onFree(connection: Connection, keepAliveMs: number | undefined): void {
+    const next = this.#dequeue()
+    if (next !== undefined) return connection.serve(next)
+    const { idleMs } = this.#settings
+    const keepMs = keepAliveMs === undefined ? idleMs : Math.min(idleMs, keepAliveMs - KEEP_ALIVE_MARGIN_MS)
+    if (this.#closed || keepMs <= 0) return connection.destroy()
+    connection.idleUntil = performance.now() + keepMs
+    this.#idle.push(connection)
+    this.#idleTimer ??= setTimeout(() => this.#closeIdle(), keepMs).unref()
+  }
+
+  onClosed(connection: Connection, repeat: Call | undefined): void {
+    this.#open.delete(connection)
+    const at = this.#idle.indexOf(connection)
+    if (at !== -1) this.#idle.splice(at, 1)
+    if (this.#closed && repeat !== undefined) {
+      repeat.onFailure(new AttemptError('reset', 'the gateway is stopping'))
+      return
+    }
+    const next = repeat ?? this.#dequeue()
+    if (next !== undefined) this.#connect(next)
+  }
+
+  #connect(call: Call): void {
+    this.#open.add(new Connection(this, call))
+  }
+
+  #takeIdle(): Connection | undefined {
+    const now = this.#idle.length === 0 ? 0 : performance.now()
+    for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
+      if (connection.idle && connection.idleUntil > now) return connection
+      connection.destroy()
+    }
+    return undefined
+  }
+
+  #enqueue(call: Call): void {
+    const { queueMs } = this.#settings
+    this.#waiting.set(call, performance.now() + queueMs)
+    this.#queueTimer ??= setTimeout(() => this.#expireWaiting(), queueMs).unref()
+  }
+
+  #dequeue(): Call | undefined {
+    for (const call of this.#waiting.keys()) {
+      this.#waiting.delete(call)
+      return call
+    }
+    return undefined
+  }
+
+  #expireWaiting(): void {
+    this.#queueTimer = undefined
+    const now = performance.now()
+    for (const [call, until] of this.#waiting) {
+      if (until > now) {
+        this.#queueTimer = setTimeout(() => this.#expireWaiting(), Math.ceil(until - now)).unref()
+        return
+      }
+      this.#waiting.delete(call)
+      call.onFailure(new AttemptError('queue-timeout', `no free connection within ${this.#settings.queueMs} ms`))
+    }
+  }
+
+  #closeIdle(): void {
+    this.#idleTimer = undefined
+    const now = performance.now()
+    let next = Infinity
+    for (const connection of [...this.#idle]) {
+      if (connection.idleUntil <= now) connection.destroy()
+      else next = Math.min(next, connection.idleUntil)
+    }
+    if (next < Infinity) this.#idleTimer = setTimeout(() => this.#closeIdle(), Math.ceil(next - now)).unref()
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * How the requests of one route are forwarded: what the configuration says, made ready for use so that a request looks
+ * nothing up and parses nothing.
+ */
+import type { HeaderRules, PoolSettings } from '../config/settings.ts'
+import type { Backend } from '../core/backend.ts'
+import type { Pool } from '../core/pool.ts'
+import type { CallLimits } from './connection.ts'
+import type { Connections } from './connections.ts'
+import type { Rewrite } from './target.ts'
+
+export interface Forwarding {
+  readonly pool: Pool
+  readonly connections: ReadonlyMap<Backend, Connections>
+  /** 'preserve', 'backend', or the literal to send. */
+  readonly hostHeader: string
+  readonly limits: CallLimits
+  /** Infinity for none. */
+  readonly totalMs: number
+  /** Bytes; Infinity for no limit. */
+  readonly maxBodySize: number
+  /** What the route's path begins with, up to the first parameter or wildcard, without a slash at the end. */
+  readonly prefix: string
+  readonly rewrite: Rewrite | undefined
+  readonly requestHeaders: CompiledRules | undefined
+  readonly responseHeaders: CompiledRules | undefined
+}
+
+export interface CompiledRules {
+  /** Lower-case names of what is removed or replaced. */
+  readonly drop: ReadonlySet<string>
+  readonly set: ReadonlyArray<readonly [name: string, value: string]>
+}
+
+export interface ForwardingRules {
+  readonly path: string
+  readonly rewrite: Rewrite | undefined
+  readonly requestHeaders: HeaderRules | undefined
+  readonly responseHeaders: HeaderRules | undefined
+}
+
+/** 0 means no limit, wherever a limit is configured. */
+export function limitOf(value: number): number {
+  return value === 0 ? Infinity : value
+}
+
+export function compileForwarding(
+  rules: ForwardingRules,
+  settings: PoolSettings,
+  pool: Pool,
+  connections: ReadonlyMap<Backend, Connections>,
+  clientBodyMs: number,
+): Forwarding {
+  const { timeouts } = settings
+  return {
+    pool,
+    connections,
+    hostHeader: settings.hostHeader,
+    limits: {
+      headersMs: limitOf(timeouts.headersMs),
+      bodyMs: limitOf(timeouts.bodyMs),
+      clientMs: limitOf(clientBodyMs),
+    },
+    totalMs: limitOf(timeouts.totalMs),
+    maxBodySize: limitOf(settings.maxBodySize),
+    prefix: literalPrefix(rules.path),
+    rewrite: rules.rewrite,
+    requestHeaders: compileRules(rules.requestHeaders),
+    responseHeaders: compileRules(rules.responseHeaders),
+  }
+}
+
+function literalPrefix(path: string): string {
+  const open = path.search(/[:*]/)
+  const literal = open === -1 ? path : path.slice(0, path.lastIndexOf('/', open))
+  return literal.endsWith('/') ? literal.slice(0, -1) : literal
+}
+
+function compileRules(rules: HeaderRules | undefined): CompiledRules | undefined {
+  if (rules === undefined || rules.set.length + rules.remove.length === 0) return undefined
+  const drop = new Set(rules.remove.map((name) => name.toLowerCase()))
+  for (const [name] of rules.set) drop.add(name.toLowerCase())
+  return { drop, set: rules.set }
+}

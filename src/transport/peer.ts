@@ -1,0 +1,66 @@
+/**
+ * Who is at the other end of a client's connection: its address, and whether what it says of others is believed. Both
+ * are the same for all requests of a connection, so they are worked out once for each.
+ */
+import { BlockList, isIP, type Socket } from 'node:net'
+
+export interface Peer {
+  /** The address without the IPv4-in-IPv6 prefix; '' when the connection is already gone. */
+  readonly ip: string
+  /** Whether its Forwarded and X-Forwarded-* fields and its request id are believed. */
+  readonly trusted: boolean
+}
+
+export class Peers {
+  readonly #trusted = new BlockList()
+  readonly #any: boolean
+  readonly #known = new WeakMap<Socket, Peer>()
+
+  /** @param trustedProxies addresses and CIDRs, already checked */
+  constructor(trustedProxies: readonly string[]) {
+    this.#any = trustedProxies.length > 0
+    for (const entry of trustedProxies) {
+      const [address = '', prefix] = entry.split('/')
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+      if (prefix === undefined) this.#trusted.addAddress(address, family)
+      else this.#trusted.addSubnet(address, Number(prefix), family)
+    }
+  }
+
+  of(socket: Socket): Peer {
+    let peer = this.#known.get(socket)
+    if (peer === undefined) {
+      const ip = plain(socket.remoteAddress ?? '')
+      peer = { ip, trusted: this.#trusts(ip) }
+      this.#known.set(socket, peer)
+    }
+    return peer
+  }
+
+  /**
+   * The client's address: the peer's, or, behind trusted proxies, the first entry of X-Forwarded-For from the right
+   * that is not a trusted proxy itself: everything further left may be invented.
+   */
+  clientOf(peer: Peer, forwardedFor: string | undefined): string {
+    if (!peer.trusted || forwardedFor === undefined) return peer.ip
+    const chain = forwardedFor.split(',')
+    let client = peer.ip
+    for (let i = chain.length - 1; i >= 0; i--) {
+      const entry = plain((chain[i] as string).trim())
+      if (isIP(entry) === 0) return client
+      client = entry
+      if (!this.#trusts(entry)) return client
+    }
+    return client
+  }
+
+  #trusts(ip: string): boolean {
+    if (!this.#any) return false
+    const family = isIP(ip)
+    return family !== 0 && this.#trusted.check(ip, family === 6 ? 'ipv6' : 'ipv4')
+  }
+}
+
+function plain(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+}

@@ -1,0 +1,61 @@
+/**
+ * A client's body on its way to a backend: streamed, counted, paused when the backend cannot keep up. It is the one
+ * that reads the client's stream, and it never destroys it: the client still has to get an answer.
+ */
+import type { Readable } from 'node:stream'
+
+import type { BodySink, CallBody } from './connection.ts'
+
+export class RequestBody implements CallBody {
+  readonly chunked: boolean
+  readonly #stream: Readable
+  readonly #limit: number
+  readonly #onTooLarge: () => void
+  #sink: BodySink | undefined
+  /** Bytes taken in so far. */
+  bytes = 0
+
+  constructor(stream: Readable, chunked: boolean, limit: number, onTooLarge: () => void) {
+    this.#stream = stream
+    this.chunked = chunked
+    this.#limit = limit
+    this.#onTooLarge = onTooLarge
+  }
+
+  /** Whether any of it was read: then it cannot be sent again. */
+  get started(): boolean {
+    return this.#sink !== undefined
+  }
+
+  start(sink: BodySink): void {
+    this.#sink = sink
+    this.#stream.on('data', this.#onData)
+    this.#stream.on('end', this.#onEnd)
+  }
+
+  pause(): void {
+    this.#stream.pause()
+  }
+
+  resume(): void {
+    this.#stream.resume()
+  }
+
+  /** Hands on nothing more. What the client still sends is read and dropped by the server. */
+  stop(): void {
+    this.#stream.off('data', this.#onData)
+    this.#stream.off('end', this.#onEnd)
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.bytes += chunk.length
+    if (this.bytes > this.#limit) {
+      this.stop()
+      this.#onTooLarge()
+    } else this.#sink?.write(chunk)
+  }
+
+  readonly #onEnd = (): void => {
+    this.#sink?.end()
+  }
+}

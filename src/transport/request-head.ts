@@ -1,0 +1,125 @@
+/**
+ * The head of the request that a backend gets, written afresh from what the client sent: hop-by-hop fields left out,
+ * forwarded fields set by us, everything else in its order and spelling.
+ */
+import type { IncomingMessage } from 'node:http'
+
+import { SluiceError } from '../errors.ts'
+import type { Forwarding } from './forwarding.ts'
+import type { Peer } from './peer.ts'
+import { isHopByHop, listedFields, withoutFields } from './response-head.ts'
+
+/**
+ * Fields that say who the client is: only a trusted proxy may, else they are dropped. Those that we write ourselves
+ * are in here too, so that a client's copy never passes beside ours.
+ */
+const IDENTITY: ReadonlySet<string> = new Set([
+  'forwarded',
+  'x-real-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-forwarded-port',
+  'x-forwarded-server',
+  'x-forwarded-prefix',
+  'x-original-forwarded-for',
+  'x-envoy-external-address',
+  'x-envoy-internal',
+])
+/** What we write ourselves, from the client's or not. */
+const OURS: ReadonlySet<string> = new Set([
+  'host',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-request-id',
+  'content-length',
+  'transfer-encoding',
+  'expect',
+])
+const HTTP2_SETTINGS = 'http2-settings'
+
+// Everything that is not a visible character, a space, a tab, obs-text or a line end that we wrote ourselves.
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/
+
+export interface HeadInput {
+  readonly raw: IncomingMessage
+  readonly peer: Peer
+  readonly id: string
+  /** The client's Host, or the authority of an absolute-form target. */
+  readonly host: string
+  /** What is asked of the backend: path and query. */
+  readonly target: string
+  readonly hasBody: boolean
+}
+
+/** @throws {SluiceError} SLUICE_BAD_REQUEST when the request holds what must not be passed on */
+export function buildRequestHead(input: HeadInput, backendHost: string, forwarding: Forwarding): string {
+  const { raw, peer, host } = input
+  const { headers } = raw
+  const fields = passedFields(raw, peer.trusted)
+  const { requestHeaders } = forwarding
+  const kept = requestHeaders === undefined ? fields : withoutFields(fields, requestHeaders.drop)
+  let head = `${raw.method ?? 'GET'} ${input.target} HTTP/1.1\r\nHost: ${hostFor(forwarding.hostHeader, host, backendHost)}\r\n`
+  for (let i = 0; i < kept.length; i += 2) head += `${kept[i]}: ${kept[i + 1]}\r\n`
+  if (input.hasBody) head += bodyField(raw)
+  const { trusted, ip } = peer
+  const before = trusted ? headers['x-forwarded-for'] : undefined
+  head += `X-Forwarded-For: ${before === undefined ? ip : `${String(before)}, ${ip}`}\r\n`
+  head += `X-Forwarded-Proto: ${(trusted && scheme(headers['x-forwarded-proto'])) || ownScheme(raw)}\r\n`
+  head += `X-Forwarded-Host: ${(trusted && headers['x-forwarded-host']) || host}\r\n`
+  head += `X-Request-Id: ${input.id}\r\n`
+  if (requestHeaders !== undefined) for (const [name, value] of requestHeaders.set) head += `${name}: ${value}\r\n`
+  if (CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')
+  return `${head}\r\n`
+}
+
+function hostFor(rule: string, client: string, backend: string): string {
+  // Only HTTP/1.0 knows requests without a Host; the backend's own is better than none.
+  if (rule === 'preserve') return client || backend
+  return rule === 'backend' ? backend : rule
+}
+
+function bodyField(raw: IncomingMessage): string {
+  const length = raw.headers['content-length']
+  return length === undefined ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${length}\r\n`
+}
+
+function ownScheme(raw: IncomingMessage): string {
+  return 'encrypted' in raw.socket ? 'https' : 'http'
+}
+
+function scheme(value: string | string[] | undefined): string | undefined {
+  return value === 'http' || value === 'https' ? value : undefined
+}
+
+/** The client's fields that go on: not those of this hop, not those we write, not those it may not claim. */
+function passedFields(raw: IncomingMessage, trusted: boolean): string[] {
+  const { rawHeaders } = raw
+  const fields: string[] = []
+  let hosts = 0
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (passes(name, trusted)) fields.push(name, rawHeaders[i + 1] as string)
+    else if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+  }
+  // RFC 9112, section 3.2: Node takes the first of two, another server might take the second.
+  if (hosts > 1) throw new SluiceError('SLUICE_BAD_REQUEST')
+  const { connection } = raw.headers
+  return connection === undefined || connection === 'keep-alive' || connection === 'close'
+    ? fields
+    : withoutFields(fields, listedFields(connection))
+}
+
+function passes(name: string, trusted: boolean): boolean {
+  if (isHopByHop(name)) return false
+  // Short and most common names are none of the ones below.
+  if (name.length < 4) return true
+  const lower = name.toLowerCase()
+  if (OURS.has(lower) || lower === HTTP2_SETTINGS) return false
+  if (!trusted && IDENTITY.has(lower)) return false
+  // Many backends read `_` as `-` (CGI made it so): what may not pass under its name may not pass under that one.
+  return !lower.includes('_') || passes(lower.replaceAll('_', '-'), trusted)
+}

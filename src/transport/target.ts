@@ -1,0 +1,74 @@
+/**
+ * The request target (RFC 9112, section 3.2): taken apart without decoding, so that what is forwarded is what came,
+ * byte for byte; and refused where a backend that tidies up paths could be led out of a route's prefix.
+ */
+
+export interface Target {
+  /** The path as sent; always begins with '/'. */
+  readonly path: string
+  /** From the question mark on, or ''. */
+  readonly query: string
+  /** The authority of an absolute-form target, which goes before the Host field. */
+  readonly authority: string | undefined
+}
+
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
+
+/** @returns the parts, or undefined when the target is not one that can be forwarded */
+export function parseTarget(url: string): Target | undefined {
+  if (url.charCodeAt(0) === 0x2f) return split(url, undefined)
+  const absolute = ABSOLUTE.exec(url)
+  if (absolute === null) return undefined
+  const [, authority = '', rest = ''] = absolute
+  if (authority === '' || authority.includes('@')) return undefined
+  return split(rest.startsWith('/') ? rest : `/${rest}`, authority)
+}
+
+function split(url: string, authority: string | undefined): Target | undefined {
+  if (url.includes('#')) return undefined
+  const mark = url.indexOf('?')
+  return mark === -1
+    ? { path: url, query: '', authority }
+    : { path: url.slice(0, mark), query: url.slice(mark), authority }
+}
+
+/** A segment that begins with a dot, plain or encoded, behind any of the separators that some server takes for one. */
+const DOT_SEGMENT = /(?:[/\\]|%2f|%5c)(?:\.|%2e)/i
+
+/**
+ * Whether a server that resolves dot segments would see a path outside of `prefix`.
+ *
+ * @param prefix the literal part of the route's path, without a slash at the end
+ */
+export function leavesPrefix(path: string, prefix: string): boolean {
+  if (!DOT_SEGMENT.test(path)) return false
+  const segments = path.replace(/%2e/gi, '.').replace(/\\|%2f|%5c/gi, '/').split('/')
+  const resolved: string[] = []
+  for (const segment of segments.slice(1)) {
+    // A parameter behind a semicolon (/..;/) is stripped by some servers before they resolve.
+    const name = segment.split(';', 1)[0] as string
+    if (name === '..') {
+      if (resolved.pop() === undefined) return true
+    } else if (name !== '.') resolved.push(segment)
+  }
+  const plain = `/${resolved.join('/')}`
+  return prefix !== '' && plain !== prefix && !plain.startsWith(`${prefix}/`)
+}
+
+export interface Rewrite {
+  readonly stripPrefix: string
+  readonly addPrefix: string
+}
+
+/** The path a backend sees, or undefined when the prefix to strip is not literally there. */
+export function rewritePath(path: string, rewrite: Rewrite): string | undefined {
+  const strip = trimSlash(rewrite.stripPrefix)
+  if (strip !== '' && path !== strip && !path.startsWith(`${strip}/`)) return undefined
+  const rest = path.slice(strip.length)
+  const add = trimSlash(rewrite.addPrefix)
+  return `${add}${rest}` || '/'
+}
+
+function trimSlash(prefix: string): string {
+  return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
+}

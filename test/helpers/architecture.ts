@@ -1,0 +1,93 @@
+/**
+ * The rules of who may import whom, and what the core must not touch, read off the text of source files.
+ */
+import { posix } from 'node:path'
+
+/** The further down, the less it knows of the rest. A file may import from its own layer and from those below. */
+const LAYERS: ReadonlyArray<readonly [layer: string, files: RegExp]> = [
+  ['entry', /^(?:bin\/|src\/(?:server|index|version)\.ts$|src\/cli[./])/],
+  ['app', /^src\/(?!errors\.)[^/]+\.ts$/],
+  ['routes', /^routes\//],
+  ['plugins', /^plugins\//],
+  ['transport', /^src\/transport\//],
+  ['config', /^src\/config\//],
+  ['routing', /^src\/routing\//],
+  ['errors', /^src\/errors\.ts$/],
+  ['core', /^src\/core\//],
+]
+
+/** Side by side: each of them can be understood, tested and replaced without the others. */
+const PEERS: ReadonlySet<string> = new Set(['transport', 'config', 'routing'])
+
+/** The one thing that the peers share, and as a type only. */
+const SETTINGS = 'src/config/settings.ts'
+
+/** In the core, time and chance are arguments, and nothing is done later except by the clock it is given. */
+const BANNED_IN_CORE =
+  /\b(?:Date|performance|setTimeout|setInterval|setImmediate|queueMicrotask|process|globalThis|Math\s*\.\s*random)\b/g
+
+const VAGUE_NAME = /(?:^|\/)[^/]*\b(?:utils?|helpers?|managers?)\b[^/]*(?:\/|$)/i
+
+interface Import {
+  readonly specifier: string
+  readonly typeOnly: boolean
+}
+
+/** What is wrong with a file, one sentence each; `path` is from the root of the repository, with forward slashes. */
+export function violations(path: string, source: string): string[] {
+  const layer = layerOf(path)
+  const found: string[] = []
+  if (layer === undefined) found.push(`${path} is in no layer`)
+  if (VAGUE_NAME.test(path)) found.push(`${path} has a name that says nothing`)
+  for (const each of importsOf(source)) {
+    const reason = layer === undefined ? undefined : whyNot(path, layer, each)
+    if (reason !== undefined) found.push(`${path} imports ${each.specifier}: ${reason}`)
+  }
+  if (layer === 'core') {
+    for (const [word] of codeOf(source).matchAll(BANNED_IN_CORE))
+      found.push(`${path} uses ${word}, which the core must not`)
+  }
+  return found
+}
+
+function whyNot(path: string, layer: string, { specifier, typeOnly }: Import): string | undefined {
+  if (!specifier.startsWith('.')) return layer === 'core' ? 'the core imports nothing outside itself' : undefined
+  const target = posix.join(posix.dirname(path), specifier)
+  if (target === 'package.json') return layer === 'core' ? 'the core imports nothing outside itself' : undefined
+  if (target.startsWith('test/')) return 'nothing imports tests'
+  const targetLayer = layerOf(target)
+  if (targetLayer === undefined) return 'it is in no layer'
+  if (targetLayer === layer) return undefined
+  if (layer === 'core') return 'the core imports nothing outside itself'
+  if (PEERS.has(layer) && PEERS.has(targetLayer)) {
+    return target === SETTINGS && typeOnly ? undefined : `${layer} and ${targetLayer} do not know each other`
+  }
+  return rank(targetLayer) > rank(layer) ? undefined : `${targetLayer} is above ${layer}`
+}
+
+function layerOf(path: string): string | undefined {
+  return LAYERS.find(([, files]) => files.test(path))?.[0]
+}
+
+function rank(layer: string): number {
+  return LAYERS.findIndex(([name]) => name === layer)
+}
+
+/** Static imports and re-exports begin a line, as the formatter has them; dynamic ones and types stand anywhere. */
+function importsOf(source: string): Import[] {
+  const text = source.replaceAll(/\/\*[\s\S]*?\*\//g, '')
+  const fixed = text.matchAll(/^(?:import|export)\b(\s+type\b)?(?:[^'"`;=()]*?\bfrom)?\s*['"]([^'"\n]+)['"]/gm)
+  const dynamic = text.matchAll(/\b(?:import|require)\s*\(\s*['"`]([^'"`\n]+)['"`]/g)
+  return [
+    ...Array.from(fixed, ([, type, specifier]) => ({ specifier: specifier ?? '', typeOnly: type !== undefined })),
+    ...Array.from(dynamic, ([, specifier]) => ({ specifier: specifier ?? '', typeOnly: false })),
+  ]
+}
+
+/** Without comments and literals, except for the code inside templates. */
+function codeOf(source: string): string {
+  const words = /\/\*[\s\S]*?\*\/|\/\/.*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/g
+  return source.replaceAll(words, (part) =>
+    part.startsWith('`') ? Array.from(part.matchAll(/\$\{([^}]*)\}/g), ([, code]) => code).join(' ; ') : ' ',
+  )
+}
