@@ -36,6 +36,7 @@ const transport = {
 const FROM: Parameters<FastifyReply['from']>[1] = {
   queryString: () => '',
   retryDelay: () => null,
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types know no symbols, its code keeps them
   rewriteRequestHeaders: (request) => ({ [EXCHANGE]: request.exchange }) as never,
 }
 
@@ -48,6 +49,7 @@ export default fp(
   async (app) => {
     app.decorateRequest('exchange', null)
     const options = { base: 'http://sluice.invalid', undici: transport, disableRequestLogging: true }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it takes anything with a request function
     await app.register(replyFrom, options as unknown as FastifyReplyFromOptions)
   },
   { name: 'sluice-forward' },

@@ -84,7 +84,11 @@ function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
     clock: systemClock,
     onAlgorithmError: (error) => app.log.error({ err: error, pool: name }, 'the algorithm failed; picked in turn'),
   })
-  return { settings, pool, connections: new Map(members.map((member) => [member, new Connections(member.url, limits)])) }
+  return {
+    settings,
+    pool,
+    connections: new Map(members.map((member) => [member, new Connections(member.url, limits)])),
+  }
 }
 
 /** The clock of the machine, for everything in `src/core`. */

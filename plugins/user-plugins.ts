@@ -8,6 +8,7 @@ import { isAbsolute } from 'node:path'
 import type { FastifyPluginCallback } from 'fastify'
 import fp from 'fastify-plugin'
 
+// oxlint-disable-next-line import/no-unassigned-import -- lets the plugins import from 'sluice'
 import '../src/config/self.ts'
 import type { PluginSettings } from '../src/config/settings.ts'
 
@@ -27,8 +28,12 @@ export default fp<UserPluginOptions>(
   { name: 'sluice-user-plugins' },
 )
 
+function isPlugin(value: unknown): value is FastifyPluginCallback {
+  return typeof value === 'function'
+}
+
 async function importPlugin(path: string): Promise<FastifyPluginCallback> {
   const module: { default?: unknown } = await import(isAbsolute(path) ? pathToFileURL(path).href : path)
-  if (typeof module.default !== 'function') throw new Error(`Plugin ${path}: its default export is not a function`)
-  return module.default as FastifyPluginCallback
+  if (!isPlugin(module.default)) throw new Error(`Plugin ${path}: its default export is not a function`)
+  return module.default
 }

@@ -22,7 +22,11 @@ export default function admin(app: FastifyInstance, options: AdminOptions, done:
   app.addHook('onRequest', (request, reply, next) => {
     reply.header('x-request-id', request.id)
     if (OPEN.has(request.routeOptions.url ?? '') || authorized(request, settings.token)) next()
-    else reply.header('www-authenticate', 'Bearer').code(401).send(problem(401, 'SLUICE_UNAUTHORIZED', request))
+    else
+      reply
+        .header('www-authenticate', 'Bearer')
+        .code(401)
+        .send(problem(401, 'SLUICE_UNAUTHORIZED', request))
   })
   app.setNotFoundHandler((request, reply) => {
     reply.code(404).send(problem(404, 'SLUICE_NOT_FOUND', request))

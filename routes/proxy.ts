@@ -26,7 +26,8 @@ const FORWARDED = METHODS.filter((method) => method !== 'CONNECT')
 
 export default function proxy(app: FastifyInstance, options: ProxyOptions, done: () => void): void {
   takeBodiesAsTheyAre(app)
-  for (const method of FORWARDED) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
+  for (const method of FORWARDED)
+    if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   app.route({ method: FORWARDED, url: '/*', exposeHeadRoute: false, handler: handle })
   done()
 
@@ -65,12 +66,6 @@ export default function proxy(app: FastifyInstance, options: ProxyOptions, done:
     else refuse(exchange, new SluiceError(code))
   }
 
-  function refuse(exchange: Exchange, error: SluiceError): void {
-    exchange.error ??= { code: error.code, reason: error.message }
-    exchange.outcome = 'refused'
-    if (!exchange.res.destroyed) sendError(error, exchange.request, exchange.reply)
-  }
-
   function end(exchange: Exchange): void {
     if (exchange.outcome === undefined) {
       exchange.outcome = 'aborted'
@@ -78,6 +73,12 @@ export default function proxy(app: FastifyInstance, options: ProxyOptions, done:
     }
     for (const observe of app.observers) observe(exchange)
   }
+}
+
+function refuse(exchange: Exchange, error: SluiceError): void {
+  exchange.error ??= { code: error.code, reason: error.message }
+  exchange.outcome = 'refused'
+  if (!exchange.res.destroyed) sendError(error, exchange.request, exchange.reply)
 }
 
 const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+ *(?:;|$)/

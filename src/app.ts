@@ -49,7 +49,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     peers,
     closing: () => app.lifecycle.closing,
     find: ({ raw }, { path, authority }) =>
-      app.snapshot.table.find(raw.method as string, authority ?? raw.headers.host, path)?.forwarding,
+      app.snapshot.table.find(raw.method ?? '', authority ?? raw.headers.host, path)?.forwarding,
   })
 
   const adminApp = settings.admin && Fastify(adminOptions())

@@ -23,7 +23,7 @@ const USAGE = `sluice: a load balancer and API gateway
 
 FILE is .yaml, .yml, .json, .ts or .js.`
 
-const LEVELS: ReadonlySet<string> = new Set(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** The command line is wrong. */
 class UsageError extends Error {}
@@ -115,15 +115,15 @@ function summary({ routes, pools }: Settings): string {
 function withOverrides(settings: Settings, values: Values): Settings {
   const port = portOf(values.port, '--port')
   const adminPort = portOf(values['admin-port'], '--admin-port')
-  const level = values['log-level']
-  if (level !== undefined && !LEVELS.has(level)) {
-    throw new UsageError(`--log-level: expected ${[...LEVELS].join(', ')}, got "${level}"`)
+  const level = LEVELS.find((each) => each === values['log-level'])
+  if (level === undefined && values['log-level'] !== undefined) {
+    throw new UsageError(`--log-level: expected ${LEVELS.join(', ')}, got "${values['log-level']}"`)
   }
   return {
     ...settings,
     listen: { ...settings.listen, port: port ?? settings.listen.port },
     admin: settings.admin && { ...settings.admin, port: adminPort ?? settings.admin.port },
-    log: { ...settings.log, level: (level as LogLevel | undefined) ?? settings.log.level },
+    log: { ...settings.log, level: level ?? settings.log.level },
   }
 }
 

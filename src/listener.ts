@@ -6,7 +6,13 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
-import type { FastifyHttpOptions, FastifyReply, FastifyRequest, RawServerDefault } from 'fastify'
+import {
+  LogController,
+  type FastifyHttpOptions,
+  type FastifyReply,
+  type FastifyRequest,
+  type RawServerDefault,
+} from 'fastify'
 import pretty from 'pino-pretty'
 
 import type { Settings } from './config/settings.ts'
@@ -21,8 +27,11 @@ const CHECK_EVERY_MS = 1000
 export function gatewayOptions(settings: Settings, peers: Peers): Options {
   const { listen, log } = settings
   return {
-    logger: { level: log.level, ...(process.stdout.isTTY ? { stream: pretty({ sync: true, ignore: 'pid,hostname' }) } : {}) },
-    disableRequestLogging: true,
+    logger: {
+      level: log.level,
+      ...(process.stdout.isTTY ? { stream: pretty({ sync: true, ignore: 'pid,hostname' }) } : {}),
+    },
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(peers),
     requestIdHeader: false,
     trustProxy: listen.trustedProxies.length === 0 ? false : [...listen.trustedProxies],
@@ -43,12 +52,12 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
       connectionsCheckingInterval: CHECK_EVERY_MS,
       insecureHTTPParser: false,
     },
-  } as Options
+  }
 }
 
 export function adminOptions(): Options {
   // Calls of operators are few and small.
-  return { logger: false, bodyLimit: 1024 ** 2, requestTimeout: 30_000, forceCloseConnections: true } as Options
+  return { logger: false, bodyLimit: 1024 ** 2, requestTimeout: 30_000, forceCloseConnections: true }
 }
 
 const CLIENT_ID = /^[A-Za-z0-9._-]{1,128}$/

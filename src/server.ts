@@ -44,8 +44,12 @@ async function build(settings: Settings, hash: string): Promise<FastifyInstance>
 
 async function listen(app: FastifyInstance, at: { host: string; port: number }, key: string): Promise<void> {
   const { host, port } = at
+  const { level } = app.log
   try {
-    await app.listen({ host, port, listenTextResolver: (address) => `${key}: ${address}` })
+    // Fastify would log a line for each address of the machine: one line of ours says it all.
+    app.log.level = 'warn'
+    await app.listen({ host, port })
+    app.log.level = level
   } catch (error) {
     throw new StartError(`cannot listen on ${host}:${port} (${key}): ${messageOf(error)}`, { cause: error })
   }
@@ -61,7 +65,7 @@ const REASONS: Readonly<Record<string, string>> = {
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const reason = 'code' in error ? REASONS[String(error.code)] : undefined
-  return (reason ?? error.message).split('\n', 1)[0] as string
+  return reason ?? error.message.replace(/\n[^]*/, '')
 }
 
 function greeting(app: FastifyInstance, settings: Settings, file: string): string {
@@ -86,7 +90,9 @@ function urlOf(app: FastifyInstance, host: string): string {
 }
 
 function stopOnSignals(app: FastifyInstance, settings: Settings): void {
-  process.on('SIGHUP', () => app.log.warn('SIGHUP: reloading is not there yet; restart to read the configuration again'))
+  process.on('SIGHUP', () =>
+    app.log.warn('SIGHUP: reloading is not there yet; restart to read the configuration again'),
+  )
   const logger = { error: (message: unknown) => app.log.error(message) }
   closeWithGrace({ delay: false, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err) {

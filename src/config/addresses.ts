@@ -11,6 +11,8 @@ const HOST_NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*$`)
 
 /** In lower case and, for other alphabets, in the form that is sent; `undefined` when it is no host name. */
 export function hostName(host: string): string | undefined {
+  // The conversion would stop at a slash and decode escapes, and be content.
+  if (/[\s/?#@:%\\]/.test(host)) return undefined
   const ascii = domainToASCII(host).toLowerCase()
   // `1.2.3` and `0x7f.1` become addresses when parsed as URLs: only what is written as an address is one.
   if (!HOST_NAME.test(ascii) || (isIPv4(ascii) && ascii !== host)) return undefined

@@ -8,7 +8,6 @@ import { judge } from './meaning.ts'
 import { readObject } from './object.ts'
 import type { Path, Problem } from './problem.ts'
 import { Findings } from './raw.ts'
-import type { Config } from './schema.ts'
 import type { Settings } from './settings.ts'
 import { type Finding, type Source, toProblems } from './source.ts'
 import { coerce, validate } from './validate.ts'
@@ -41,8 +40,8 @@ export function checkConfig(source: Source): Checked {
   return { problems: toProblems(source, errors), warnings }
 }
 
-/** Checks a configuration made in code. */
-export function checkObject(config: Config, options: CheckOptions = {}): Checked {
+/** Checks a configuration made in code: a `Config`, if its author was right. */
+export function checkObject(config: unknown, options: CheckOptions = {}): Checked {
   const { env = process.env, folder = process.cwd() } = options
   return checkConfig(readObject(config, { file: undefined, folder, hash: '', env }))
 }

@@ -96,7 +96,7 @@ async function importConfig(file: string, location: string): Promise<unknown> {
   try {
     const namespace: unknown = await import(`${url}?${CONFIG_QUERY}=${++imports}`)
     exported = typeof namespace === 'object' && namespace !== null && 'default' in namespace ? namespace.default : null
-    if (isFunction(exported)) exported = await exported()
+    exported = await (isFunction(exported) ? exported() : exported)
   } catch (error) {
     throw new ConfigError([{ file, ...whereThrown(error, url, location), path: 'import', message: whyThrown(error) }])
   }

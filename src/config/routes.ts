@@ -58,7 +58,7 @@ function judgeUse(
   if (routes === undefined || (Array.isArray(routes) && routes.length === 0)) {
     if (names.length < 2) return
     findings.error(['pools'], 'several pools need routes that say which requests go to which pool', 'key')
-  } else if (allKnown) {
+  } else if (allKnown && Array.isArray(routes)) {
     for (const name of names) {
       if (!used.has(name)) findings.warn(['pools', name], 'no route leads to this pool', 'key')
     }

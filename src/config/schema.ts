@@ -115,7 +115,13 @@ const Algorithm = Type.Unsafe<AlgorithmName | ({ readonly type: AlgorithmName } 
   minLength: 1,
   required: ['type'],
   properties: {
-    type: { type: 'string', minLength: 1, description: 'Name of the algorithm.', examples: [...ALGORITHM_NAMES] },
+    type: {
+      type: 'string',
+      minLength: 1,
+      description: 'Name of the algorithm.',
+      examples: [...ALGORITHM_NAMES],
+      'x-expected': 'the name of an algorithm',
+    },
   },
   default: 'weighted-round-robin',
   examples: [...ALGORITHM_NAMES],

@@ -68,7 +68,8 @@ export function readText(content: string, options: TextOptions): Source {
     const { findings, unknown, substituted } = reader.notes
     return { ...about, value, place, findings, fatal: false, unknown, substituted }
   } catch (error) {
-    if (error instanceof TooManyAliases) return refused([{ path: [], label: 'aliases', message: error.message, at: error.at }])
+    if (error instanceof TooManyAliases)
+      return refused([{ path: [], label: 'aliases', message: error.message, at: error.at }])
     throw error
   }
 }
@@ -79,12 +80,21 @@ export function hashOf(content: string | Uint8Array): string {
 
 function jsonFinding(error: unknown, text: string): Finding {
   const message = error instanceof Error ? error.message : 'not valid JSON'
-  const given = /\(line (\d+) column (\d+)\)/.exec(message)
-  const lines = text.split('\n')
-  const end = { line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 }
-  const at = given === null ? end : { line: Number(given[1]), column: Number(given[2]) }
-  const what = message.replace(/ in JSON at position.*| at position.*/s, '')
+  const before = text.slice(0, jsonOffset(message, text)).split('\n')
+  const at = { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
+  const what = message.replace(/ in JSON at position.*| at position.*|, (\.{3})?".*/s, '')
   return { path: [], label: 'syntax', message: `not valid JSON: ${oneLine(what)}`, at }
+}
+
+/** V8 gives an offset, or the unexpected character with up to ten others on each side of it, or means the end. */
+function jsonOffset(message: string, text: string): number {
+  const given = /at position (\d+)/.exec(message)?.[1]
+  if (given !== undefined) return Number(given)
+  const [, token = '', cut, excerpt = ''] =
+    /^Unexpected token '(.+?)', (\.{3})?"(.*)"(?:\.{3})? is/s.exec(message) ?? []
+  const start = excerpt === '' ? -1 : text.indexOf(excerpt)
+  if (start < 0) return text.length
+  return start + (cut === undefined ? Math.max(0, excerpt.indexOf(token)) : 10)
 }
 
 class TextReader {
@@ -113,7 +123,6 @@ class TextReader {
         uniqueKeys: false,
         schema: kind === 'json' ? 'json' : 'core',
         merge: kind === 'yaml',
-        logLevel: 'silent',
       })
       this.#root = document.contents
       for (const error of [...document.errors, ...document.warnings]) this.#report(error.code, error.message, error.pos)

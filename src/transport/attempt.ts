@@ -11,7 +11,16 @@ import { AttemptError, FAILURES } from './failure.ts'
 import type { ResponseHead } from './response-head.ts'
 
 // Sent again on a fresh connection without doing harm, should the first have been read after all (RFC 9110, 9.2.2).
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'PROPFIND', 'QUERY'])
+const IDEMPOTENT: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+  'PROPFIND',
+  'QUERY',
+])
 
 export class Attempt implements Call {
   readonly exchange: Exchange

@@ -47,7 +47,12 @@ export class ChunkedDecoder {
    *
    * @returns where reading stopped: `end`, or just behind the body, or where a problem is
    */
-  feed(data: Buffer, start: number, end: number, sink: { onContent(data: Buffer, start: number, end: number): void }): number {
+  feed(
+    data: Buffer,
+    start: number,
+    end: number,
+    sink: { onContent(data: Buffer, start: number, end: number): void },
+  ): number {
     let at = start
     while (at < end && this.#state !== DONE && this.problem === undefined) {
       if (this.#state === DATA) {
@@ -57,7 +62,7 @@ export class ChunkedDecoder {
         sink.onContent(data, at, stop)
         at = stop
       } else {
-        this.#step(data[at] as number)
+        this.#step(data.readUInt8(at))
         at++
       }
     }

@@ -122,13 +122,17 @@ export class Connection {
     const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
     const target = { host, port: port === '' ? (secure ? 443 : 80) : Number(port), noDelay: true }
     if (secure) {
-      this.#socket = connectTls({ ...target, servername: /^[\d.]+$|:/.test(host) ? '' : host, ALPNProtocols: ['http/1.1'] })
+      this.#socket = connectTls({
+        ...target,
+        servername: /^[\d.]+$|:/.test(host) ? '' : host,
+        ALPNProtocols: ['http/1.1'],
+      })
       this.#socket.on('secureConnect', () => this.#onConnected())
       this.#socket.on('data', (chunk: Buffer) => this.#onRead(chunk.length, chunk))
     } else {
       this.#socket = connectTcp({
         ...target,
-        onread: { buffer: () => this.#buffer(), callback: (length, buffer) => this.#onRead(length, buffer as Buffer) },
+        onread: { buffer: () => this.#buffer(), callback: (length, bytes) => this.#onRead(length, bytes) },
       })
       this.#socket.on('connect', () => this.#onConnected())
     }
@@ -182,11 +186,12 @@ export class Connection {
 
   #onConnected(): void {
     this.#connected = true
-    if (this.#call !== undefined) this.#send()
+    this.#send()
   }
 
   #send(): void {
-    const call = this.#call as Call
+    const call = this.#call
+    if (call === undefined) return
     const { body } = call
     this.#activity = performance.now()
     call.sentAt = this.#activity
@@ -258,13 +263,15 @@ export class Connection {
   }
 
   /** Takes what the socket read. Returns false to stop reading, as `onread` wants it. */
-  #onRead(length: number, buffer: Buffer): boolean {
+  #onRead(length: number, bytes: Uint8Array): boolean {
     const call = this.#call
     if (call === undefined) {
       // Bytes that nobody asked for: whoever used this connection next would take them for his answer.
       this.destroy()
       return false
     }
+    // What the generator of buffers gave, comes back: a Buffer.
+    const buffer = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#gotBytes = true
     if (this.#state === CONTENT) {
       this.#activity = performance.now()
@@ -360,8 +367,9 @@ export class Connection {
   }
 
   #complete(trailers: string, surplus: boolean): void {
-    const call = this.#call as Call
-    const head = this.#head as ResponseHead
+    const call = this.#call
+    const head = this.#head
+    if (call === undefined || head === undefined) return
     this.#finish(head.reusable && !surplus, head.keepAliveMs)
     call.onEnd(trailers)
   }

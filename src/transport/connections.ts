@@ -76,7 +76,7 @@ export class Connections implements ConnectionOwner {
   destroy(): void {
     this.close()
     for (const connection of this.#open) connection.abandon()
-    for (const call of [...this.#waiting.keys()]) {
+    for (const call of this.#waiting.keys()) {
       this.#waiting.delete(call)
       call.onFailure(new AttemptError('queue-timeout', 'the gateway is stopping'))
     }
@@ -149,10 +149,8 @@ export class Connections implements ConnectionOwner {
     this.#idleTimer = undefined
     const now = performance.now()
     let next = Infinity
-    for (const connection of [...this.#idle]) {
-      if (connection.idleUntil <= now) connection.destroy()
-      else next = Math.min(next, connection.idleUntil)
-    }
+    for (const connection of this.#idle.filter(({ idleUntil }) => idleUntil <= now)) connection.destroy()
+    for (const { idleUntil } of this.#idle) next = Math.min(next, idleUntil)
     if (next < Infinity) this.#idleTimer = setTimeout(() => this.#closeIdle(), Math.ceil(next - now)).unref()
   }
 }

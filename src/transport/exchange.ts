@@ -98,7 +98,7 @@ export class Exchange implements RequestInfo {
   // --- what an algorithm may know ---
 
   get method(): string {
-    return this.raw.method as string
+    return this.raw.method ?? ''
   }
 
   get ip(): string {
@@ -253,8 +253,8 @@ class AnswerStream extends Readable {
 function asObject(fields: readonly string[]): Record<string, string | string[]> {
   const object: Record<string, string | string[]> = {}
   for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = (fields[i] as string).toLowerCase()
-    const value = fields[i + 1] as string
+    const name = (fields[i] ?? '').toLowerCase()
+    const value = fields[i + 1] ?? ''
     const before = Object.hasOwn(object, name) ? object[name] : undefined
     if (before === undefined) object[name] = value
     else if (Array.isArray(before)) before.push(value)

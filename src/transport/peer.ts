@@ -46,7 +46,7 @@ export class Peers {
     const chain = forwardedFor.split(',')
     let client = peer.ip
     for (let i = chain.length - 1; i >= 0; i--) {
-      const entry = plain((chain[i] as string).trim())
+      const entry = plain(chain[i]?.trim() ?? '')
       if (isIP(entry) === 0) return client
       client = entry
       if (!this.#trusts(entry)) return client

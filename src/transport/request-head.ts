@@ -69,7 +69,7 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
   const before = trusted ? headers['x-forwarded-for'] : undefined
   head += `X-Forwarded-For: ${before === undefined ? ip : `${String(before)}, ${ip}`}\r\n`
   head += `X-Forwarded-Proto: ${(trusted && scheme(headers['x-forwarded-proto'])) || ownScheme(raw)}\r\n`
-  head += `X-Forwarded-Host: ${(trusted && headers['x-forwarded-host']) || host}\r\n`
+  head += `X-Forwarded-Host: ${(trusted && first(headers['x-forwarded-host'])) || host}\r\n`
   head += `X-Request-Id: ${input.id}\r\n`
   if (requestHeaders !== undefined) for (const [name, value] of requestHeaders.set) head += `${name}: ${value}\r\n`
   if (CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')
@@ -91,6 +91,10 @@ function ownScheme(raw: IncomingMessage): string {
   return 'encrypted' in raw.socket ? 'https' : 'http'
 }
 
+function first(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value
+}
+
 function scheme(value: string | string[] | undefined): string | undefined {
   return value === 'http' || value === 'https' ? value : undefined
 }
@@ -101,8 +105,8 @@ function passedFields(raw: IncomingMessage, trusted: boolean): string[] {
   const fields: string[] = []
   let hosts = 0
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] as string
-    if (passes(name, trusted)) fields.push(name, rawHeaders[i + 1] as string)
+    const name = rawHeaders[i] ?? ''
+    if (passes(name, trusted)) fields.push(name, rawHeaders[i + 1] ?? '')
     else if (name.length === 4 && name.toLowerCase() === 'host') hosts++
   }
   // RFC 9112, section 3.2: Node takes the first of two, another server might take the second.

@@ -59,7 +59,12 @@ export function isHopByHop(name: string): boolean {
 
 /** The field names that a Connection field lists, in lower case. */
 export function listedFields(connection: string): Set<string> {
-  const listed = new Set(connection.toLowerCase().split(',', 100).map((option) => option.trim()))
+  const listed = new Set(
+    connection
+      .toLowerCase()
+      .split(',', 100)
+      .map((option) => option.trim()),
+  )
   // Framing and the target are never a matter of one hop, whatever a sender lists (RFC 9110, section 7.6.1).
   listed.delete('content-length')
   listed.delete('host')
@@ -70,8 +75,8 @@ export function listedFields(connection: string): Set<string> {
 export function withoutFields(fields: string[], names: ReadonlySet<string>): string[] {
   const kept: string[] = []
   for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = fields[i] as string
-    if (!names.has(name.toLowerCase())) kept.push(name, fields[i + 1] as string)
+    const name = fields[i] ?? ''
+    if (!names.has(name.toLowerCase())) kept.push(name, fields[i + 1] ?? '')
   }
   return kept
 }
@@ -160,7 +165,13 @@ export function parseResponseHead(text: string, method: string): ResponseHead | 
   return frame(Number(statusLine[2]), reason, statusLine[1] === '1', method, collector)
 }
 
-function frame(status: number, reason: string, http11: boolean, method: string, seen: Collector): ResponseHead | string {
+function frame(
+  status: number,
+  reason: string,
+  http11: boolean,
+  method: string,
+  seen: Collector,
+): ResponseHead | string {
   const { connection, transferEncoding, contentLength } = seen
   if (transferEncoding !== undefined) {
     // RFC 9112, section 6.1: a message with both is an attack or a mistake, and HTTP/1.0 knows no codings.
@@ -183,7 +194,8 @@ function frame(status: number, reason: string, http11: boolean, method: string, 
     // Who announces a body where none may be could send one too: it would be read as the next answer.
     if (method !== 'HEAD' && (length > 0 || transferEncoding !== undefined)) persistent = false
     // RFC 9110, section 8.6: never in an answer with 1xx or 204; with 304 it tells of the stored one.
-    if (contentLength !== undefined && status !== 304 && method !== 'HEAD') fields = withoutFields(fields, CONTENT_LENGTH)
+    if (contentLength !== undefined && status !== 304 && method !== 'HEAD')
+      fields = withoutFields(fields, CONTENT_LENGTH)
   } else if (transferEncoding !== undefined) framing = 'chunked'
   else if (contentLength !== undefined) framing = 'length'
   else framing = 'close'

@@ -42,11 +42,14 @@ const DOT_SEGMENT = /(?:[/\\]|%2f|%5c)(?:\.|%2e)/i
  */
 export function leavesPrefix(path: string, prefix: string): boolean {
   if (!DOT_SEGMENT.test(path)) return false
-  const segments = path.replace(/%2e/gi, '.').replace(/\\|%2f|%5c/gi, '/').split('/')
+  const segments = path
+    .replace(/%2e/gi, '.')
+    .replace(/\\|%2f|%5c/gi, '/')
+    .split('/')
   const resolved: string[] = []
   for (const segment of segments.slice(1)) {
     // A parameter behind a semicolon (/..;/) is stripped by some servers before they resolve.
-    const name = segment.split(';', 1)[0] as string
+    const [name] = segment.split(';', 1)
     if (name === '..') {
       if (resolved.pop() === undefined) return true
     } else if (name !== '.') resolved.push(segment)

@@ -1,0 +1,246 @@
+/** What a good configuration becomes, what is only warned about, and that size and strange input do no harm. */
+import t from 'tap'
+import { checkConfig, checkObject, ConfigError, formatProblem } from '../../src/config/check.ts'
+import { editDistance, nearest } from '../../src/config/nearest.ts'
+import type { Config } from '../../src/config/schema.ts'
+import { readText } from '../../src/config/text.ts'
+
+const web = { backends: ['http://127.0.0.1:9001'] }
+
+function settingsOf(config: Config) {
+  const { settings, problems } = checkObject(config, { folder: '/nowhere', env: {} })
+  if (settings === undefined) throw new ConfigError(problems)
+  return settings
+}
+
+function linesFor(config: unknown): readonly string[] {
+  const { problems = [] } = checkObject(config, { env: {} })
+  return problems.map(formatProblem)
+}
+
+function warningsOf(text: string): readonly string[] {
+  return checkConfig(readText(text, { kind: 'yaml', file: 'f', folder: '/', env: {} })).warnings.map(formatProblem)
+}
+
+void t.test('the smallest configuration, with every default', async (test) => {
+  test.strictSame(settingsOf({ pools: { web } }), {
+    listen: {
+      host: '0.0.0.0',
+      port: 8080,
+      trustedProxies: [],
+      headersTimeoutMs: 15_000,
+      bodyTimeoutMs: 30_000,
+      keepAliveMs: 75_000,
+      maxHeaderSize: 16_384,
+      maxConnections: 0,
+    },
+    admin: { host: '127.0.0.1', port: 9090, token: '' },
+    log: { level: 'info', access: true },
+    shutdown: { delayMs: 0, graceMs: 30_000 },
+    pools: new Map([
+      [
+        'web',
+        {
+          name: 'web',
+          algorithm: { type: 'weighted-round-robin', options: {} },
+          backends: [{ id: '127.0.0.1:9001', url: new URL('http://127.0.0.1:9001'), weight: 1 }],
+          hostHeader: 'preserve',
+          timeouts: { connectMs: 2000, headersMs: 15_000, bodyMs: 30_000, totalMs: 60_000 },
+          connections: { max: 128, pending: 256, queueMs: 1000, idleMs: 4000 },
+          maxBodySize: 0,
+        },
+      ],
+    ]),
+    routes: [
+      {
+        path: '/*',
+        host: undefined,
+        methods: undefined,
+        pool: 'web',
+        rewrite: undefined,
+        requestHeaders: undefined,
+        responseHeaders: undefined,
+      },
+    ],
+    plugins: [],
+  })
+})
+
+void t.test('ids, ports and hosts of backends', async (test) => {
+  const backends = ['http://127.0.0.1', 'https://API.example.com/', 'http://[::1]:81', { url: 'http://b:1', id: 'two' }]
+  const pool = settingsOf({ pools: { web: { backends } } }).pools.get('web')
+  test.same(
+    pool?.backends.map((backend) => backend.id),
+    ['127.0.0.1:80', 'api.example.com:443', '[::1]:81', 'two'],
+  )
+  test.same(settingsOf({ pools: { web: { ...web, hostHeader: '[::1]:80' } } }).pools.get('web')?.hostHeader, '[::1]:80')
+})
+
+void t.test('routes in their normal form', async (test) => {
+  const [route] = settingsOf({
+    pools: { web },
+    routes: [
+      {
+        path: '/old/*',
+        host: '*.Bücher.example',
+        methods: ['get', 'GET', 'Post'],
+        pool: 'web',
+        rewrite: { stripPrefix: '/old/', addPrefix: '/v1' },
+        requestHeaders: { set: { 'X-A': 'b' }, remove: ['X-C', 'x-c'] },
+        responseHeaders: { set: {} },
+      },
+    ],
+  }).routes
+  test.strictSame(route, {
+    path: '/old/*',
+    host: '*.xn--bcher-kva.example',
+    methods: ['GET', 'POST'],
+    pool: 'web',
+    rewrite: { stripPrefix: '/old', addPrefix: '/v1' },
+    requestHeaders: { set: [['X-A', 'b']], remove: ['x-c'] },
+    responseHeaders: undefined,
+  })
+})
+
+const call = () => 1
+
+void t.test('what plugins and algorithms get is handed on in ordinary objects', async (test) => {
+  const made = new Map([[1, 2]])
+  const options: Record<string, unknown> = JSON.parse('{ "__proto__": { "deep": [{}] } }')
+  const settings = settingsOf({
+    pools: { web },
+    plugins: [{ path: 'package', options: { ...options, made, call } }, './x'].slice(0, 1),
+  })
+  const given = settings.plugins[0]?.options ?? {}
+  test.equal(given['made'], made)
+  test.equal(given['call'], call)
+  test.equal(Object.getPrototypeOf(given), Object.prototype)
+  test.equal(Object.getPrototypeOf(Object.getOwnPropertyDescriptor(given, '__proto__')?.value), Object.prototype)
+})
+
+const onePool = (weight = 1) => `pools:\n  a: { backends: [{ url: "http://a", weight: ${weight} }] }\n`
+
+void t.test('warnings', async (test) => {
+  test.same(warningsOf(onePool()), [])
+  test.same(warningsOf(onePool(0)), [
+    'f:2:18: pools.a.backends: the weights of all backends are 0, so no request can be served',
+  ])
+  test.same(warningsOf(`${onePool()}  b: { backends: ["http://b"] }\nroutes: [{ path: /*, pool: a }]`), [
+    'f:3:3: pools.b: no route leads to this pool',
+  ])
+  test.same(warningsOf(`${onePool()}routes:\n  - { path: /, pool: a }\n  - { path: /, methods: [GET], pool: a }`), [
+    'f:4:5: routes[0]: partly shadowed: GET on this path goes to other routes, the first of them routes[1] (line 5)',
+  ])
+  test.same(warningsOf('pools: { a: { backends: ["http://a"], hostHeader: preserv } }'), [
+    'f:1:51: pools.a.hostHeader: "preserv" is sent to backends as it is; did you mean "preserve"?',
+  ])
+  test.same(warningsOf(`${onePool()}admin:\n  host: 0.0.0.0`), [
+    'f:4:9: admin.host: the admin listener can be reached from other machines and asks for no token',
+  ])
+  test.same(warningsOf(`${onePool()}admin: { host: 0.0.0.0, token: t }`), [])
+})
+
+void t.test('one port for both listeners', async (test) => {
+  const clash = (listen: object, admin: object) => linesFor({ pools: { web }, listen, admin }).length
+  test.equal(clash({ port: 9090 }, {}), 1, 'every address')
+  test.equal(clash({ port: 9090, host: '127.0.0.1' }, { host: 'localhost' }), 1)
+  test.equal(clash({ port: 9090, host: '10.0.0.1' }, {}), 0, 'different addresses')
+  test.equal(clash({ port: 0 }, { port: 0 }), 0, 'any free port')
+  test.same(linesFor({ pools: { web }, listen: { port: 9090 }, admin: false }), [])
+})
+
+void t.test('anchors and merge keys', async (test) => {
+  const text = `
+pools:
+  a: &a
+    backends: &list [http://a]
+    timeouts: { connect: 1s }
+  b: { <<: *a, hostHeader: backend, backends: *list, timeouts: { total: 0s } }
+routes: [{ path: /a, pool: a }, { path: /b, pool: b }]`
+  const { settings } = checkConfig(readText(text, { kind: 'yaml', file: 'f', folder: '/', env: {} }))
+  const b = settings?.pools.get('b')
+  test.equal(b?.backends[0]?.id, 'a:80')
+  test.equal(b?.hostHeader, 'backend')
+  test.match(b?.timeouts, { connectMs: 2000, totalMs: 0 })
+})
+
+void t.test('objects have no file and no line', async (test) => {
+  test.same(linesFor({ pools: { web }, lisen: {} }), ['lisen: unknown key "lisen", did you mean "listen"?'])
+  test.same(linesFor(undefined), ['expected keys such as pools and routes, got nothing: it is empty'])
+  test.same(linesFor({ pools: { web }, admin: undefined, routes: undefined }), [], 'undefined is not there')
+})
+
+void t.test('objects that are not data', async (test) => {
+  const circular: Record<string, unknown> = { pools: { web } }
+  circular['log'] = circular
+  test.match(linesFor(circular), ['log: contains itself'])
+  let deep: unknown = 1
+  for (let i = 0; i < 100_000; i++) deep = [deep]
+  test.match(linesFor({ pools: { web }, plugins: deep })[0], /nested more than 64 levels deep/)
+  let wide: unknown[] = []
+  for (let i = 0; i < 40; i++) wide = [wide, wide]
+  test.match(linesFor({ pools: { web }, plugins: [{ path: 'p', options: { wide } }] }), [
+    'cannot be read: it is too large',
+  ])
+  const throwing = {
+    get onePool() {
+      throw new Error('no\nwhere')
+    },
+  }
+  test.same(linesFor(throwing), ['cannot be read: no\\u000awhere'])
+  test.match(linesFor({ pools: new Map() })[0], /^pools: expected a plain object/)
+  test.match(
+    linesFor(
+      new Proxy(
+        {},
+        {
+          ownKeys: () => {
+            throw 'x'
+          },
+        },
+      ),
+    ),
+    ['cannot be read: "x"'],
+  )
+})
+
+void t.test('names from Object.prototype are names like others', async (test) => {
+  const pools = JSON.parse('{ "__proto__": { "backends": ["http://a"] }, "constructor": { "backends": ["http://b"] } }')
+  const routes = [
+    { path: '/a', pool: '__proto__' },
+    { path: '/b', pool: 'constructor' },
+  ]
+  const { pools: made } = settingsOf({ pools, routes })
+  test.same([...made.keys()], ['__proto__', 'constructor'])
+  test.equal(({} as Record<string, unknown>)['backends'], undefined)
+})
+
+void t.test('a ConfigError says everything', async (test) => {
+  const problem = { file: 'a.yaml', line: 3, column: 7, path: 'listen.port', message: 'wrong' }
+  const error = new ConfigError([problem, { path: '', message: 'a\nb' }])
+  test.equal(error.message, 'a.yaml:3:7: listen.port: wrong\na\\u000ab')
+  test.equal(error.code, 'SLUICE_CONFIG')
+  test.equal(error.problems.length, 2)
+})
+
+void t.test('suggestions only when they are near', async (test) => {
+  test.equal(editDistance('abcd', 'acbd'), 1, 'a swap is one slip')
+  test.equal(editDistance('', 'abc'), 3)
+  test.equal(nearest('bakends', ['backends', 'hostHeader']), 'backends')
+  test.equal(nearest('POOLS', ['pools']), 'pools')
+  test.equal(nearest('health', ['backends', 'hostHeader']), undefined)
+  test.equal(nearest('a', ['xyz']), undefined)
+})
+
+void t.test('10,000 routes and 1,000 pools in less than 2 s, good or bad', async (test) => {
+  const names = Array.from({ length: 1000 }, (_, i) => `pool-${i}`)
+  const pools = Object.fromEntries(names.map((name, i) => [name, { backends: [`http://10.0.0.1:${i + 1}`] }]))
+  for (const suffix of ['', '-typo']) {
+    const routes = Array.from({ length: 10_000 }, (_, i) => ({ path: `/a${i}/*`, pool: `${names[i % 1000]}${suffix}` }))
+    const start = performance.now()
+    const { problems = [] } = checkObject({ pools, routes }, { env: {} })
+    const took = performance.now() - start
+    test.equal(problems.length, suffix === '' ? 0 : 10_000)
+    test.ok(took < 2000, `took ${Math.round(took)} ms`)
+  }
+})

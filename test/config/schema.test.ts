@@ -1,0 +1,74 @@
+/** The schema for editors: complete, up to date, and in agreement with the settings. */
+import { Ajv } from 'ajv'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { checkObject } from '../../src/config/check.ts'
+import { configSchema } from '../../src/config/schema.ts'
+import { parseDuration, parseSize } from '../../src/config/units.ts'
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly patternProperties?: Readonly<Record<string, Schema>>
+  readonly items?: Schema
+  readonly default?: unknown
+  readonly description?: string
+}
+
+const schema: Schema = configSchema()
+const pool = Object.values(schema.properties?.['pools']?.patternProperties ?? {})[0]
+
+void t.test('config/schema.json is up to date', async (test) => {
+  const file = join(import.meta.dirname, '../../config/schema.json')
+  test.equal(readFileSync(file, 'utf8'), `${JSON.stringify(configSchema(), null, 2)}\n`, 'run `npm run schema`')
+})
+
+void t.test('any validator can use it', async (test) => {
+  const validate = new Ajv({ allowUnionTypes: true }).compile(configSchema())
+  test.ok(validate({ pools: { web: { backends: ['http://a', { url: 'http://b' }] } }, admin: false }))
+  for (const wrong of [
+    {},
+    { pools: {} },
+    { pools: { web: { backends: [1] } } },
+    { pools: { web: { backends: ['http://a'] } }, x: 1 },
+  ]) {
+    test.notOk(validate(wrong), JSON.stringify(wrong))
+  }
+  test.notOk(validate({ pools: { web: { backends: ['http://a'], timeouts: { connect: '5 parsecs' } } } }))
+})
+
+void t.test('every key is explained', async (test) => {
+  const walk = (part: Schema, path: string): void => {
+    for (const [key, inside] of Object.entries(part.properties ?? {})) {
+      test.ok(inside.description, `${path}${key}`)
+      walk(inside, `${path}${key}.`)
+    }
+    if (part.items !== undefined) walk(part.items, `${path}[].`)
+    for (const inside of Object.values(part.patternProperties ?? {})) walk(inside, `${path}NAME.`)
+  }
+  walk(schema, '')
+})
+
+void t.test('its defaults are those of the settings', async (test) => {
+  const { settings } = checkObject({ pools: { web: { backends: ['http://a'] } } }, { env: {} })
+  if (settings === undefined) throw new Error('the smallest configuration is good')
+  const web = settings.pools.get('web')
+  const pairs: ReadonlyArray<readonly [Schema | undefined, object | undefined]> = [
+    [schema.properties?.['listen'], settings.listen],
+    [schema.properties?.['admin'], settings.admin],
+    [schema.properties?.['log'], settings.log],
+    [schema.properties?.['shutdown'], settings.shutdown],
+    [pool?.properties?.['timeouts'], web?.timeouts],
+    [pool?.properties?.['connections'], web?.connections],
+  ]
+  for (const [group, made] of pairs) {
+    const values = new Map<string, unknown>(Object.entries(made ?? {}))
+    for (const [key, { default: byDefault }] of Object.entries(group?.properties ?? {})) {
+      const expected = values.has(`${key}Ms`) ? parseDuration(byDefault) : (parseSize(byDefault) ?? byDefault)
+      test.same(values.get(`${key}Ms`) ?? values.get(key), expected, key)
+    }
+  }
+  test.equal(web?.hostHeader, pool?.properties?.['hostHeader']?.default)
+  test.equal(web?.algorithm.type, pool?.properties?.['algorithm']?.default)
+  test.equal(web?.maxBodySize, pool?.properties?.['maxBodySize']?.default)
+})
