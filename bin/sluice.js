@@ -26,7 +26,8 @@ async function runHere() {
     process.exit(2)
   }
   const code = await cli.main(process.argv.slice(2))
-  if (code !== undefined) process.exitCode = code
+  // After a failed start, what plugins have opened would keep the process alive.
+  if (code > 0) process.exit(code)
 }
 
 function runElsewhere() {

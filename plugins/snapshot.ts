@@ -6,7 +6,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
+import { ConfigError, formatPath } from '../src/config/problem.ts'
 import type { PoolSettings, RouteSettings } from '../src/config/settings.ts'
+import type { Algorithm } from '../src/core/algorithms/algorithm.ts'
 import type { Backend } from '../src/core/backend.ts'
 import { Member } from '../src/core/member.ts'
 import { Pool } from '../src/core/pool.ts'
@@ -74,13 +76,13 @@ function build(app: FastifyInstance, options: SnapshotOptions): Snapshot {
 }
 
 function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
-  const { name, algorithm, backends, connections, timeouts } = settings
+  const { name, backends, connections, timeouts } = settings
   const limits = { ...connections, connectMs: timeouts.connectMs }
   const members = backends.map(({ id, url, weight }) => new Member(id, url, weight))
   const pool = new Pool({
     name,
     members,
-    algorithm: app.algorithms.create(algorithm.type, algorithm.options, { clock: systemClock, random: Math.random }),
+    algorithm: createAlgorithm(app, settings),
     clock: systemClock,
     onAlgorithmError: (error) => app.log.error({ err: error, pool: name }, 'the algorithm failed; picked in turn'),
   })
@@ -88,6 +90,16 @@ function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
     settings,
     pool,
     connections: new Map(members.map((member) => [member, new Connections(member.url, limits)])),
+  }
+}
+
+/** Only now, with every plugin's algorithms registered, is it certain whether the configuration names one that exists. */
+function createAlgorithm(app: FastifyInstance, { name, algorithm }: PoolSettings): Algorithm {
+  try {
+    return app.algorithms.create(algorithm.type, algorithm.options, { clock: systemClock, random: Math.random })
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new ConfigError([{ path: formatPath(['pools', name, 'algorithm']), message }])
   }
 }
 

@@ -22,11 +22,7 @@ export default function admin(app: FastifyInstance, options: AdminOptions, done:
   app.addHook('onRequest', (request, reply, next) => {
     reply.header('x-request-id', request.id)
     if (OPEN.has(request.routeOptions.url ?? '') || authorized(request, settings.token)) next()
-    else
-      reply
-        .header('www-authenticate', 'Bearer')
-        .code(401)
-        .send(problem(401, 'SLUICE_UNAUTHORIZED', request))
+    else refuse(request, reply)
   })
   app.setNotFoundHandler((request, reply) => {
     reply.code(404).send(problem(404, 'SLUICE_NOT_FOUND', request))
@@ -38,6 +34,12 @@ export default function admin(app: FastifyInstance, options: AdminOptions, done:
   })
   app.get('/status', () => status(options))
   done()
+
+  function refuse(request: FastifyRequest, reply: FastifyReply): void {
+    gateway.log.warn({ client: request.ip, method: request.method, path: request.url }, 'admin call without its token')
+    const body = problem(401, 'SLUICE_UNAUTHORIZED', request)
+    reply.header('www-authenticate', 'Bearer').code(401).send(body)
+  }
 }
 
 /** Orchestrators ask these two without a token. */
@@ -50,9 +52,9 @@ function problem(statusCode: number, code: string, request: FastifyRequest): obj
 
 function authorized(request: FastifyRequest, token: string): boolean {
   if (token === '') return true
-  const [scheme = '', given = ''] = (request.headers.authorization ?? '').split(' ', 2)
+  const [, given] = /^bearer +(.+)$/i.exec(request.headers.authorization ?? '') ?? []
   // Digests are of one length, so that the time of comparing says nothing about the token's.
-  return scheme.toLowerCase() === 'bearer' && timingSafeEqual(digest(given), digest(token))
+  return given !== undefined && timingSafeEqual(digest(given), digest(token))
 }
 
 function digest(text: string): Buffer {
@@ -73,7 +75,10 @@ function status({ gateway, version, config }: AdminOptions): object {
   }
 }
 
-// There are no health checks yet: a backend is as healthy as its configuration says.
+// There are no health checks and no breakers yet: a backend is as healthy as its configuration says, and never shut off.
+const UNWATCHED = { breaker: { state: 'closed' }, health: { active: null, passive: null } }
+
 function describe({ id, url, weight, inFlight, requests, failures }: Member): object {
-  return { id, url: url.origin, weight, effectiveWeight: weight, state: 'healthy', inFlight, requests, failures }
+  const counters = { inFlight, requests, failures }
+  return { id, url: url.origin, weight, effectiveWeight: weight, state: 'healthy', ...counters, ...UNWATCHED }
 }

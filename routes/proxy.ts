@@ -29,11 +29,14 @@ export default function proxy(app: FastifyInstance, options: ProxyOptions, done:
   for (const method of FORWARDED)
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   app.route({ method: FORWARDED, url: '/*', exposeHeadRoute: false, handler: handle })
+  // Mounted below a prefix: '/*' begins with the slash behind it.
+  if (app.prefix !== '') app.route({ method: FORWARDED, url: '', exposeHeadRoute: false, handler: handle })
   done()
 
   function handle(request: FastifyRequest, reply: FastifyReply): void {
     const target = parseTarget(request.raw.url ?? '')
-    if (target === undefined) throw new SluiceError('SLUICE_BAD_REQUEST')
+    // Node's parser lets HTTP/0.9 and HTTP/2.0 through, too.
+    if (target === undefined || request.raw.httpVersionMajor !== 1) throw new SluiceError('SLUICE_BAD_REQUEST')
     const forwarding = options.find(request, target)
     if (forwarding === undefined) throw new SluiceError('SLUICE_NO_ROUTE')
     const exchange = new Exchange(request, reply, target, forwarding, options, hasSendHooks(request))
@@ -89,7 +92,9 @@ function takeBodiesAsTheyAre(app: FastifyInstance): void {
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
   app.addHook('preParsing', (request, _reply, payload, done) => {
     // Fastify answers 415 to what is no media type, and 400 to QUERY without one: not ours to judge.
-    if (hasBody(request.raw) && !MEDIA_TYPE.test(request.raw.headers['content-type'] ?? '')) {
+    // (It judges QUERY even without a body.)
+    const judged = hasBody(request.raw) || request.raw.method === 'QUERY'
+    if (judged && !MEDIA_TYPE.test(request.raw.headers['content-type'] ?? '')) {
       request.headers = { 'content-type': 'application/octet-stream' }
     }
     done(null, payload)

@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
+import { builtInCheck } from './algorithm-check.ts'
 import { checkConfig, ConfigError, formatProblem } from './config/check.ts'
 import { loadConfig, readConfig, type Loaded } from './config/load.ts'
 import { configSchema } from './config/schema.ts'
@@ -66,7 +67,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true })
   } catch (error) {
-    throw new UsageError(error instanceof Error ? (error.message.split('. ', 1)[0] ?? '') : String(error))
+    throw new UsageError(error instanceof Error ? (error.message.split(/\.?\n|\. /, 1)[0] ?? '') : String(error))
   }
 }
 
@@ -94,14 +95,14 @@ function print(text: string): number {
 async function run(values: Values, rest: readonly string[]): Promise<undefined> {
   if (rest.length > 0) throw new UsageError(`run takes no "${rest[0]}"; did you mean --config ${rest[0]}?`)
   const file = values.config ?? fileURLToPath(new URL('config/gateway.yaml', ROOT))
-  const loaded = await loadConfig(file)
+  const loaded = await loadConfig(file, process.env, { algorithms: builtInCheck() })
   await serve({ ...loaded, settings: withOverrides(loaded.settings, values) } satisfies Loaded, file)
 }
 
 async function check(values: Values, rest: readonly string[]): Promise<number> {
   const file = rest[0] ?? values.config
   if (file === undefined || rest.length > 1) throw new UsageError('check takes one file: sluice check FILE')
-  const { problems = [], warnings, settings } = checkConfig(await readConfig(file))
+  const { problems = [], warnings, settings } = checkConfig(await readConfig(file), { algorithms: builtInCheck() })
   for (const problem of problems) console.error(formatProblem(problem))
   for (const warning of warnings) console.error(`${formatProblem(warning)} (warning)`)
   if (settings === undefined || (values.strict && warnings.length > 0)) return 1

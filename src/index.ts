@@ -1,6 +1,11 @@
 /**
  * What users may import from 'sluice'.
  */
+// For what they declare of a Fastify application: `app.algorithms` and `app.admin`.
+/* oxlint-disable import/no-unassigned-import */
+import '../plugins/algorithms.ts'
+import './app.ts'
+
 export { buildGateway } from './library.ts'
 export { sluice, sluice as default, type MountOptions } from './mount.ts'
 export { defineConfig } from './config/define.ts'

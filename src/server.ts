@@ -6,7 +6,7 @@ import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 
 import { createGateway } from './app.ts'
-import { formatProblem } from './config/problem.ts'
+import { ConfigError, formatProblem } from './config/problem.ts'
 import type { Loaded } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
 
@@ -17,7 +17,7 @@ export class StartError extends Error {
 
 /** Runs until a signal ends it. @throws {StartError} when it cannot start */
 export async function serve({ settings, warnings, hash }: Loaded, file: string): Promise<void> {
-  const app = await build(settings, hash)
+  const app = await build(settings, hash, file)
   for (const warning of warnings) app.log.warn(formatProblem(warning))
   try {
     const { admin } = app
@@ -32,12 +32,13 @@ export async function serve({ settings, warnings, hash }: Loaded, file: string):
   stopOnSignals(app, settings)
 }
 
-async function build(settings: Settings, hash: string): Promise<FastifyInstance> {
+async function build(settings: Settings, hash: string, file: string): Promise<FastifyInstance> {
   try {
     const app = await createGateway(settings, { hash })
     await app.ready()
     return app
   } catch (error) {
+    if (error instanceof ConfigError) throw new ConfigError(error.problems.map((problem) => ({ file, ...problem })))
     throw new StartError(`cannot start: ${messageOf(error)}`, { cause: error })
   }
 }
@@ -105,16 +106,19 @@ function stopOnSignals(app: FastifyInstance, settings: Settings): void {
   })
 }
 
+/** What is left to do once every connection is cut: the closing hooks of plugins, which may hang as well. */
+const AFTER_CUT_MS = 500
+
 /** Not ready at once, closed to new connections after `delay`, and over after `grace` whatever is still under way. */
 async function stop(app: FastifyInstance, { shutdown }: Settings): Promise<void> {
   app.lifecycle.state = 'stopping'
   await wait(shutdown.delayMs)
-  const cut = setTimeout(() => {
-    app.log.warn(`${inFlight(app)} requests were still under way after ${shutdown.graceMs} ms and are cut off`)
-    app.server.closeAllConnections()
-  }, shutdown.graceMs)
-  await app.close()
-  clearTimeout(cut)
+  const closed = app.close()
+  const grace = wait(shutdown.graceMs).then(() => 'over' as const)
+  if ((await Promise.race([closed, grace])) !== 'over') return
+  app.log.warn(`${inFlight(app)} requests were still under way after ${shutdown.graceMs} ms and are cut off`)
+  app.server.closeAllConnections()
+  await Promise.race([closed, wait(AFTER_CUT_MS)])
 }
 
 function inFlight(app: FastifyInstance): number {

@@ -24,13 +24,16 @@ if (installed !== wanted) {
   console.error('sluice: installing dependencies (only when package-lock.json has changed) ...')
   // Under npm run, npm_execpath is the very npm that is running, wherever it was installed.
   const npm = process.env.npm_execpath
-  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error']
+  // Not `npm ci`: that refuses a lockfile without the packages of platforms whose binaries a registry does not have.
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
   const run = npm
     ? spawnSync(process.execPath, [npm, ...args], { cwd: root, stdio: ['ignore', 2, 2] })
     : spawnSync('npm', args, { cwd: root, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' })
   if (run.status !== 0) {
-    console.error(`sluice: the installation failed (npm ci, exit code ${run.status ?? run.signal})`)
+    console.error(`sluice: the installation failed (npm install, exit code ${run.status ?? run.signal})`)
     process.exit(2)
   }
+  // `npm start` replaces its shell by the gateway (exec), so that signals reach it. Windows has no such word.
+  if (process.platform === 'win32') writeFileSync(`${root}node_modules/.bin/exec.cmd`, '@%*\r\n')
   writeFileSync(stamp, wanted)
 }

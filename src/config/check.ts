@@ -2,12 +2,13 @@
  * Judges a configuration as a whole: either it becomes settings, or every problem in it is named, in the order of the
  * file.
  */
+import { type AlgorithmCheck, judgeAlgorithms } from './algorithms.ts'
 import { complete } from './complete.ts'
 import type { Environment } from './environment.ts'
 import { judge } from './meaning.ts'
 import { readObject } from './object.ts'
 import type { Path, Problem } from './problem.ts'
-import { Findings } from './raw.ts'
+import { Findings, record } from './raw.ts'
 import type { Settings } from './settings.ts'
 import { type Finding, type Source, toProblems } from './source.ts'
 import { coerce, validate } from './validate.ts'
@@ -18,14 +19,19 @@ export type Checked =
   | { readonly settings: Settings; readonly problems?: undefined; readonly warnings: readonly Problem[] }
   | { readonly settings?: undefined; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] }
 
-export interface CheckOptions {
+export interface CheckOptions extends SourceCheckOptions {
   /** For `${NAME}` in strings; the process's own when not given. */
   readonly env?: Environment
   /** What relative paths are relative to; the working directory when not given. */
   readonly folder?: string
 }
 
-export function checkConfig(source: Source): Checked {
+export interface SourceCheckOptions {
+  /** Which algorithms there are; nothing is said about those of pools when not given. */
+  readonly algorithms?: AlgorithmCheck
+}
+
+export function checkConfig(source: Source, options: SourceCheckOptions = {}): Checked {
   if (source.fatal) return { problems: toProblems(source, source.findings), warnings: [] }
   for (const path of source.substituted) coerce(source.value, path)
   const found: Finding[] = []
@@ -33,6 +39,7 @@ export function checkConfig(source: Source): Checked {
   const fits = validate(value, found)
   const findings = new Findings(source, found)
   judge(value, source.folder, findings)
+  if (options.algorithms) judgeAlgorithms(record(value) ?? {}, options.algorithms, findings)
 
   const errors = [...source.findings, ...withoutUnknown(findings.errors, source.unknown)]
   const warnings = toProblems(source, withoutUnknown(findings.warnings, source.unknown))
@@ -43,7 +50,7 @@ export function checkConfig(source: Source): Checked {
 /** Checks a configuration made in code: a `Config`, if its author was right. */
 export function checkObject(config: unknown, options: CheckOptions = {}): Checked {
   const { env = process.env, folder = process.cwd() } = options
-  return checkConfig(readObject(config, { file: undefined, folder, hash: '', env }))
+  return checkConfig(readObject(config, { file: undefined, folder, hash: '', env }), options)
 }
 
 /** Nothing can be said about a value whose environment variable is missing, beyond that. */

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { checkConfig } from './check.ts'
+import { checkConfig, type SourceCheckOptions } from './check.ts'
 import type { Environment } from './environment.ts'
 import { readObject } from './object.ts'
 import { ConfigError, oneLine, type Problem, show } from './problem.ts'
@@ -22,9 +22,13 @@ export interface Loaded {
 }
 
 /** Reads and checks a file. */
-export async function loadConfig(file: string, env: Environment = process.env): Promise<Loaded> {
+export async function loadConfig(
+  file: string,
+  env: Environment = process.env,
+  options: SourceCheckOptions = {},
+): Promise<Loaded> {
   const source = await readConfig(file, env)
-  const checked = checkConfig(source)
+  const checked = checkConfig(source, options)
   if (checked.settings === undefined) throw new ConfigError(checked.problems)
   return { settings: checked.settings, warnings: checked.warnings, hash: source.hash }
 }

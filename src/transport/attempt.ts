@@ -89,9 +89,9 @@ export class Attempt implements Call {
     // Interim answers end here: nothing that Sluice does yet depends on them.
   }
 
-  onHead(head: ResponseHead): void {
+  onHead(head: ResponseHead, alone: boolean): void {
     this.#settle(head.status >= 500 ? 'failure' : 'success')
-    this.exchange.begin(head)
+    this.exchange.begin(head, alone)
   }
 
   onData(chunk: Buffer): boolean {

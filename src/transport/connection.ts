@@ -26,7 +26,8 @@ export interface Call {
   /** When, on the clock of `performance.now()`, the answer's head must be there at the latest. */
   readonly headBy: number
   onInformation(head: ResponseHead): void
-  onHead(head: ResponseHead): void
+  /** `alone` when nothing of the content came with it. */
+  onHead(head: ResponseHead, alone: boolean): void
   /** A piece of content. False asks for a pause until `resume()` of the connection is called. */
   onData(chunk: Buffer): boolean
   /** The content is complete; `trailers` is the raw trailer section. */
@@ -141,7 +142,7 @@ export class Connection {
     this.#socket.on('error', (error) => this.#onError(error))
     this.#socket.on('close', () => this.#onError(undefined))
     this.#activity = performance.now()
-    this.#arm(this.#activity + owner.connectMs)
+    this.#arm(this.#connectBy(call))
   }
 
   get idle(): boolean {
@@ -328,7 +329,7 @@ export class Connection {
     this.#remaining = framing === 'length' ? length : Infinity
     if (framing === 'chunked') this.#decoder = new ChunkedDecoder()
     this.#arm(this.#deadline(call))
-    call.onHead(head)
+    call.onHead(head, start === end)
     if (start < end && this.#call === call) this.#content(buffer, start, end)
   }
 
@@ -456,15 +457,22 @@ export class Connection {
     this.#timerAt = Infinity
     const call = this.#call
     if (call === undefined) return
-    const deadline = this.#connected ? this.#deadline(call) : this.#activity + this.#owner.connectMs
+    const deadline = this.#connected ? this.#deadline(call) : this.#connectBy(call)
     if (performance.now() < deadline) this.#arm(deadline)
-    else if (!this.#connected) this.#fail('connect-timeout', `no connection within ${this.#owner.connectMs} ms`)
     else this.#expire(call)
+  }
+
+  /** The time for the whole request runs while it connects, too. */
+  #connectBy(call: Call): number {
+    return Math.min(this.#activity + this.#owner.connectMs, call.headBy)
   }
 
   #expire(call: Call): void {
     const { limits } = call
-    if (this.#state === CONTENT) {
+    if (!this.#connected) {
+      if (performance.now() >= call.headBy) this.#fail('total-timeout', 'the time for the whole request is up')
+      else this.#fail('connect-timeout', `no connection within ${this.#owner.connectMs} ms`)
+    } else if (this.#state === CONTENT) {
       if (this.#paused) this.#fail('client-gone', `the client took nothing for ${limits.bodyMs} ms`)
       else this.#fail('body-timeout', `no content for ${limits.bodyMs} ms`)
     } else if (this.#sending) {

@@ -32,7 +32,9 @@ export interface ExchangeContext {
 }
 
 const REQUEST_ID: ReadonlySet<string> = new Set(['x-request-id'])
-const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::\d{1,5})?$/i
+/** A name or an address, and a port up to 65535. */
+const HOST =
+  /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
 
 /** Whether the head of a request announces a body, be it an empty one. */
 export function hasBody({ headers }: IncomingMessage): boolean {
@@ -140,7 +142,9 @@ export class Exchange implements RequestInfo {
     const { 'content-length': length, 'transfer-encoding': coding } = this.raw.headers
     if (coding !== undefined) {
       // Node lets only what ends in `chunked` through; anything before it is a coding we do not know.
-      if (coding.toLowerCase() !== 'chunked' || length !== undefined) throw new SluiceError('SLUICE_BAD_REQUEST')
+      const known = coding.toLowerCase() === 'chunked' && length === undefined
+      // HTTP/1.0 knows no codings: whoever came before us may have read this request differently (RFC 9112, section 6.1).
+      if (!known || this.raw.httpVersionMinor === 0) throw new SluiceError('SLUICE_BAD_REQUEST')
     } else if (length === undefined || length === '0') return undefined
     else if (Number(length) > this.forwarding.maxBodySize) throw new SluiceError('SLUICE_BODY_TOO_LARGE')
     // A preParsing hook of the application may have put another stream in the raw one's place.
@@ -163,7 +167,7 @@ export class Exchange implements RequestInfo {
   /** Writes an answer that is there as a whole. */
   answer(head: ResponseHead, content: string): void {
     if (this.callback !== undefined) {
-      this.begin(head)
+      this.begin(head, false)
       this.write(Buffer.from(content, 'latin1'))
       return this.end()
     }
@@ -171,9 +175,14 @@ export class Exchange implements RequestInfo {
     this.res.end(content, 'latin1')
   }
 
-  begin(head: ResponseHead): void {
+  /** Begins an answer; `alone` when its content is still to come, maybe much later: then the head goes out by itself. */
+  begin(head: ResponseHead, alone: boolean): void {
     const { callback } = this
-    if (callback === undefined) return this.#writeHead(head)
+    if (callback === undefined) {
+      this.#writeHead(head)
+      if (alone) this.res.flushHeaders()
+      return
+    }
     this.#begun = true
     this.#stream = new AnswerStream(this)
     this.res.statusMessage = head.reason

@@ -39,6 +39,7 @@ const OURS: ReadonlySet<string> = new Set([
   'expect',
 ])
 const HTTP2_SETTINGS = 'http2-settings'
+const NONE: ReadonlySet<string> = new Set()
 
 // Everything that is not a visible character, a space, a tab, obs-text or a line end that we wrote ourselves.
 // oxlint-disable-next-line no-control-regex
@@ -65,12 +66,19 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
   let head = `${raw.method ?? 'GET'} ${input.target} HTTP/1.1\r\nHost: ${hostFor(forwarding.hostHeader, host, backendHost)}\r\n`
   for (let i = 0; i < kept.length; i += 2) head += `${kept[i]}: ${kept[i + 1]}\r\n`
   if (input.hasBody) head += bodyField(raw)
+  // An empty body is not the same as none: servers refuse a POST that does not say which (RFC 9110, section 8.6).
+  else if (headers['content-length'] !== undefined) head += 'Content-Length: 0\r\n'
   const { trusted, ip } = peer
   const before = trusted ? headers['x-forwarded-for'] : undefined
-  head += `X-Forwarded-For: ${before === undefined ? ip : `${String(before)}, ${ip}`}\r\n`
-  head += `X-Forwarded-Proto: ${(trusted && scheme(headers['x-forwarded-proto'])) || ownScheme(raw)}\r\n`
-  head += `X-Forwarded-Host: ${(trusted && first(headers['x-forwarded-host'])) || host}\r\n`
-  head += `X-Request-Id: ${input.id}\r\n`
+  const drop = requestHeaders?.drop ?? NONE
+  if (!drop.has('x-forwarded-for')) head += `X-Forwarded-For: ${before === undefined ? ip : `${String(before)}, ${ip}`}\r\n`
+  if (!drop.has('x-forwarded-proto')) {
+    head += `X-Forwarded-Proto: ${(trusted && scheme(headers['x-forwarded-proto'])) || ownScheme(raw)}\r\n`
+  }
+  if (!drop.has('x-forwarded-host')) {
+    head += `X-Forwarded-Host: ${(trusted && first(headers['x-forwarded-host'])) || host}\r\n`
+  }
+  if (!drop.has('x-request-id')) head += `X-Request-Id: ${input.id}\r\n`
   if (requestHeaders !== undefined) for (const [name, value] of requestHeaders.set) head += `${name}: ${value}\r\n`
   if (CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')
   return `${head}\r\n`
@@ -104,9 +112,13 @@ function passedFields(raw: IncomingMessage, trusted: boolean): string[] {
   const { rawHeaders } = raw
   const fields: string[] = []
   let hosts = 0
+  let cookies = 0
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
-    if (passes(name, trusted)) fields.push(name, rawHeaders[i + 1] ?? '')
+    if (name.length === 6 && name.toLowerCase() === 'cookie') {
+      // One line, as RFC 6265, section 5.4 wants it: Node has joined them.
+      if (cookies++ === 0) fields.push(name, raw.headers.cookie ?? '')
+    } else if (passes(name, trusted)) fields.push(name, rawHeaders[i + 1] ?? '')
     else if (name.length === 4 && name.toLowerCase() === 'host') hosts++
   }
   // RFC 9112, section 3.2: Node takes the first of two, another server might take the second.

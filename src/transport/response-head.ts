@@ -31,6 +31,8 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
 // 15 digits stay below 2^53: more cannot be counted exactly, and no body is that long.
 const DIGITS = /^\d{1,15}$/
+/** More than any real server sends; what is bounded in bytes only could still be tens of thousands of lines. */
+const MAX_FIELDS = 1000
 const KEEP_ALIVE_TIMEOUT = /(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*"?(\d{1,9})/i
 
 /** Field names that concern one connection only (RFC 9110, section 7.6.1), by length for a cheap first look. */
@@ -118,6 +120,8 @@ class Collector {
         return true
       }
     }
+    // Two entries a field.
+    if (this.fields.length >= 2 * MAX_FIELDS) return this.refuse('too many fields')
     this.fields.push(name, value)
     return true
   }

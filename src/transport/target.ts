@@ -46,8 +46,15 @@ export function leavesPrefix(path: string, prefix: string): boolean {
     .replace(/%2e/gi, '.')
     .replace(/\\|%2f|%5c/gi, '/')
     .split('/')
+    .slice(1)
+  // Some servers take several slashes for one before they resolve (nginx does): neither reading may lead out.
+  const merged = segments.filter((segment) => segment !== '')
+  return resolvesOutside(segments, prefix) || resolvesOutside(merged, prefix)
+}
+
+function resolvesOutside(segments: readonly string[], prefix: string): boolean {
   const resolved: string[] = []
-  for (const segment of segments.slice(1)) {
+  for (const segment of segments) {
     // A parameter behind a semicolon (/..;/) is stripped by some servers before they resolve.
     const [name] = segment.split(';', 1)
     if (name === '..') {

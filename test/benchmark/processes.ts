@@ -1,0 +1,165 @@
+/**
+ * The processes of a benchmark: backends and load on one core, each proxy on the other.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+const PROXY_CORE = 0
+const BACKENDS = 3
+// The kernel counts processor time in ticks of 10 ms (sysconf(_SC_CLK_TCK) is 100 on Linux).
+const TICK_US = 10_000
+
+export interface Peer {
+  readonly name: string
+  readonly start: (port: number, backends: readonly number[], folder: string) => ChildProcess | undefined
+}
+
+export interface Running {
+  readonly name: string
+  readonly port: number
+  /** Processor time so far, in microseconds, with that of its children. */
+  cpuUs(): number
+  rssMiB(): number
+  stop(): void
+}
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
+const installed = (program: string) => spawnSync('which', [program]).status === 0
+const pinning = installed('taskset')
+
+function start(core: number, command: string, args: readonly string[], messages = false): ChildProcess {
+  const stdio = ['ignore', messages ? 'inherit' : 'pipe', 'inherit', ...(messages ? ['ipc' as const] : [])] as const
+  return pinning
+    ? spawn('taskset', ['-c', String(core), command, ...args], { stdio: [...stdio] })
+    : spawn(command, [...args], { stdio: [...stdio] })
+}
+
+export function startNode(
+  file: string,
+  args: readonly string[],
+  { core, messages = false }: { core: number; messages?: boolean },
+): ChildProcess {
+  return start(core, process.execPath, [here(file), ...args], messages)
+}
+
+export async function startBackends(): Promise<{ ports: number[]; stop: () => void }> {
+  const children = Array.from({ length: BACKENDS }, () => startNode('backend.ts', [], { core: 1 }))
+  const ports = await Promise.all(
+    children.map(async (child) => {
+      const [line]: unknown[] = child.stdout === null ? [] : await once(child.stdout, 'data')
+      return Number(String(line))
+    }),
+  )
+  return { ports, stop: () => children.forEach((child) => child.kill()) }
+}
+
+function sluice(access: boolean): Peer['start'] {
+  return (port, backends, folder) => {
+    const config = `${folder}/sluice-${port}.json`
+    const pools = Object.fromEntries(
+      ['one', 'two', 'three'].map((name) => [name, { backends: backends.map((each) => `http://127.0.0.1:${each}`) }]),
+    )
+    const routes = [
+      { path: '/*', pool: 'one' },
+      { path: '/other/*', pool: 'two' },
+      { path: '/third/:id', pool: 'three', methods: ['POST'] },
+    ]
+    const log = { level: 'info', access }
+    writeFileSync(config, JSON.stringify({ listen: { host: '127.0.0.1', port }, admin: false, log, pools, routes }))
+    const sh = `exec "$0" "$1" run --config "$2" > "${folder}/access-${port}.log"`
+    return start(PROXY_CORE, 'sh', ['-c', sh, process.execPath, here('../../bin/sluice.js'), config])
+  }
+}
+
+function application(file: string): Peer['start'] {
+  return (port, backends) => startNode(`peers/${file}`, [String(port), ...backends.map(String)], { core: PROXY_CORE })
+}
+
+function nginx(port: number, backends: readonly number[], folder: string): ChildProcess | undefined {
+  if (!installed('nginx')) return undefined
+  const config = `${folder}/nginx.conf`
+  writeFileSync(
+    config,
+    `worker_processes 1; daemon off; pid ${folder}/nginx.pid; error_log stderr error;
+events { worker_connections 4096; }
+http {
+  access_log off; keepalive_requests 1000000; client_body_temp_path ${folder}; proxy_temp_path ${folder};
+  fastcgi_temp_path ${folder}; uwsgi_temp_path ${folder}; scgi_temp_path ${folder};
+  upstream all { ${backends.map((each) => `server 127.0.0.1:${each};`).join(' ')} keepalive 128; keepalive_requests 1000000; }
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://all; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+    }
+  }
+}
+`,
+  )
+  return start(PROXY_CORE, 'nginx', ['-c', config, '-e', 'stderr'])
+}
+
+export const PEERS: readonly Peer[] = [
+  { name: 'sluice', start: sluice(true) },
+  { name: 'sluice-no-log', start: sluice(false) },
+  { name: 'reply-from', start: application('reply-from.ts') },
+  { name: 'fastify-undici', start: application('fastify-undici.ts') },
+  { name: 'nginx', start: nginx },
+]
+
+let nextPort = 18_080
+
+export async function startPeer(peer: Peer, backends: readonly number[]): Promise<Running | undefined> {
+  const folder = mkdtempSync(`${tmpdir()}/sluice-bench-`)
+  const port = nextPort++
+  const child = peer.start(port, backends, folder)
+  if (child?.pid === undefined) return undefined
+  const { pid } = child
+  await listening(port)
+  const family = () => [pid, ...childrenOf(pid)]
+  return {
+    name: peer.name,
+    port,
+    cpuUs: () => family().reduce((sum, each) => sum + ticks(each), 0) * TICK_US,
+    rssMiB: () => family().reduce((sum, each) => sum + rss(each), 0),
+    stop: () => {
+      child.kill('SIGTERM')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  const list = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return list === '' ? [] : list.split(' ').map(Number)
+}
+
+/** Fields 14 and 15 of /proc/PID/stat, user and system time; the name in field 2 may hold spaces. */
+function ticks(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return Number(fields[11]) + Number(fields[12])
+}
+
+function rss(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+}
+
+/** Waits until somebody accepts on `port`. */
+async function listening(port: number): Promise<void> {
+  for (;;) {
+    const socket = connect({ port, host: '127.0.0.1' })
+    // oxlint-disable-next-line no-await-in-loop
+    const open = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true))
+      socket.once('error', () => setTimeout(resolve, 50, false))
+    })
+    socket.destroy()
+    if (open) return
+  }
+}

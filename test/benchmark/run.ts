@@ -1,0 +1,98 @@
+/**
+ * `npm run bench`: what a request costs. Sluice, a plain @fastify/reply-from application and nginx (where installed)
+ * in one run: each proxy on one core, backends and load on the other, rounds interleaved. The figure is processor
+ * time of the proxy a request, user and system, from the kernel's accounts: steadier than requests a second.
+ *
+ *   npm run bench                     both cases, five rounds
+ *   npm run bench -- --rounds 9 --only sluice,nginx --case small
+ */
+import { parseArgs } from 'node:util'
+
+import { CASES, type Case } from './cases.ts'
+import { Load } from './load-client.ts'
+import { PEERS, startBackends, startPeer, type Running } from './processes.ts'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
+    case: { type: 'string', default: '' },
+    connections: { type: 'string', default: '64' },
+  },
+})
+
+const rounds = Number(values.rounds)
+const wanted = values.only === '' ? undefined : new Set(values.only.split(','))
+const peers = PEERS.filter(({ name }) => wanted === undefined || wanted.has(name))
+const cases = CASES.filter(({ name }) => values.case === '' || values.case === name)
+
+const backends = await startBackends()
+const load = await Load.start()
+const running: Running[] = []
+for (const peer of peers) {
+  // oxlint-disable-next-line no-await-in-loop -- one after the other: their start must not disturb each other
+  const started = await startPeer(peer, backends.ports)
+  if (started === undefined) console.error(`${peer.name}: not installed, left out`)
+  else running.push(started)
+}
+try {
+  for (const each of cases) {
+    // oxlint-disable-next-line no-await-in-loop
+    await measure(each)
+  }
+} finally {
+  for (const { stop } of running) stop()
+  load.stop()
+  backends.stop()
+}
+
+interface Sample {
+  readonly cpuUs: number
+  readonly perSecond: number
+  readonly p50: number
+  readonly p99: number
+}
+
+async function measure(each: Case): Promise<void> {
+  const connections = Number(values.connections)
+  const samples = new Map<string, Sample[]>(running.map(({ name }) => [name, []]))
+  const run = (port: number, requests: number) => load.run({ port, requests, connections, path: each.path })
+  // The first round warms up caches and compilers, and is not counted.
+  for (let round = 0; round <= rounds; round++) {
+    for (const proxy of running) {
+      const before = proxy.cpuUs()
+      // oxlint-disable-next-line no-await-in-loop -- interleaved on purpose
+      const { seconds, p50, p99 } = await run(proxy.port, each.requests)
+      const cpuUs = (proxy.cpuUs() - before) / each.requests
+      if (round > 0) samples.get(proxy.name)?.push({ cpuUs, perSecond: each.requests / seconds, p50, p99 })
+    }
+  }
+  print(each, connections, samples)
+}
+
+function print(each: Case, connections: number, samples: ReadonlyMap<string, Sample[]>): void {
+  const base = median((samples.get('nginx') ?? [...samples.values()][0] ?? []).map(({ cpuUs }) => cpuUs))
+  console.log(`\n${each.title}, ${connections} connections, ${each.requests} requests a round, ${rounds} rounds`)
+  console.log('| proxy | µs a request (median, min–max) | to nginx | requests/s | p50 ms | p99 ms | MiB |')
+  console.log('|---|---|---|---|---|---|---|')
+  for (const [name, all] of samples) {
+    const cpu = all.map(({ cpuUs }) => cpuUs)
+    const rss = running.find((proxy) => proxy.name === name)?.rssMiB() ?? 0
+    const middle = (of: (sample: Sample) => number) => median(all.map(of))
+    const cells = [
+      name,
+      `${median(cpu).toFixed(1)} (${Math.min(...cpu).toFixed(1)}–${Math.max(...cpu).toFixed(1)})`,
+      (median(cpu) / base).toFixed(2),
+      middle(({ perSecond }) => perSecond).toFixed(0),
+      middle(({ p50 }) => p50).toFixed(2),
+      middle(({ p99 }) => p99).toFixed(2),
+      rss.toFixed(0),
+    ]
+    console.log(`| ${cells.join(' | ')} |`)
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN
+}

@@ -1,0 +1,159 @@
+/**
+ * The command line: what each command prints, and the exit code of everything that can be wrong with it.
+ */
+import { spawnSync } from 'node:child_process'
+import { chmodSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { test } from 'tap'
+
+import { BIN, UNSET, ROOT, run, startGateway } from '../helpers/process.ts'
+
+const POOL = 'pools: { web: { backends: ["http://127.0.0.1:9001"] } }\n'
+/** Who owns nothing. */
+const NOBODY = 65_534
+
+void test('a command line that is wrong: one line, exit code 1', async (t) => {
+  const cases: ReadonlyArray<readonly [args: readonly string[], stderr: RegExp]> = [
+    [['serve'], /^sluice: unknown command "serve"; known are run, check and schema/],
+    [['run', 'gateway.yaml'], /^sluice: run takes no "gateway\.yaml"; did you mean --config gateway\.yaml\?$/],
+    [['check'], /^sluice: check takes one file: sluice check FILE$/],
+    [['check', 'a.yaml', 'b.yaml'], /^sluice: check takes one file/],
+    [['run', '--prot', '1'], /^sluice: Unknown option '--prot'/],
+    [['run', '--port'], /^sluice: Option '--port <value>' argument missing/],
+    [['run', '--port', '70000'], /^sluice: --port: expected a port from 0 to 65535, got "70000"$/],
+    [['run', '--port', '-1'], /^sluice: Option '--port' argument is ambiguous/],
+    [['run', '--admin-port', 'x'], /^sluice: --admin-port: expected a port/],
+    [['run', '--log-level', 'loud'], /^sluice: --log-level: expected trace, .*, got "loud"$/],
+  ]
+  const tried = cases.map(async ([args, expected]) => {
+    const { code, stdout, stderr } = await run(t, args)
+    t.equal(code, 1, args.join(' '))
+    t.equal(stdout, '')
+    t.match(stderr.trimEnd(), expected)
+    t.equal(stderr.split('\n').length, 2, 'exactly one line')
+  })
+  await Promise.all(tried)
+})
+
+void test('a file that cannot be read: one line, exit code 1, with run and with check', async (t) => {
+  const folder = t.testdir({ 'folder.yaml': {}, 'a.toml': POOL })
+  const cases: ReadonlyArray<readonly [file: string, reason: string]> = [
+    ['missing.yaml', 'no such file'],
+    ['folder.yaml', 'it is a folder'],
+    ['a.toml', 'expected a name that ends in .yaml, .yml, .json, .ts, .js or .mjs'],
+    ['a.toml/b.yaml', 'a part of its path is not a folder'],
+  ]
+  for (const [name, reason] of cases) {
+    const file = join(folder, name)
+    for (const args of [
+      ['run', '--config', file],
+      ['check', file],
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop -- one process after the other
+      const { code, stdout, stderr } = await run(t, args)
+      t.same({ code, stdout, stderr }, { code: 1, stdout: '', stderr: `${file}: cannot be read: ${reason}\n` })
+    }
+  }
+})
+
+void test('a file without permission: one line, exit code 1', async (t) => {
+  const user = process.getuid?.() === 0 ? { uid: NOBODY } : {}
+  const reach = spawnSync('env', [...UNSET, process.execPath, BIN, 'help'], { ...user, cwd: ROOT })
+  if (reach.status !== 0) {
+    t.comment('the sources are out of reach for anyone but root')
+    return
+  }
+  const file = join(t.testdir({ 'gateway.yaml': POOL }), 'gateway.yaml')
+  chmodSync(file, 0)
+  const { code, stderr } = await run(t, ['check', file], { ...user, plain: true })
+  t.same({ code, stderr }, { code: 1, stderr: `${file}: cannot be read: permission denied\n` })
+})
+
+void test('check: valid, with warnings, strict, and every mistake with its place', async (t) => {
+  const folder = t.testdir({
+    'good.yaml': POOL,
+    'warned.yaml': 'pools: { web: { backends: [{ url: "http://127.0.0.1:1", weight: 0 }] } }\n',
+    'bad.yaml': 'pools:\n  web:\n    backend: [http://127.0.0.1:1]\nadmin: { port: 8080 }\n',
+  })
+  const good = join(folder, 'good.yaml')
+  t.same(await run(t, ['check', good]), {
+    code: 0,
+    signal: null,
+    stdout: `${good}: the configuration is valid (1 route, 1 pool)\n`,
+    stderr: '',
+  })
+  const warned = join(folder, 'warned.yaml')
+  const lenient = await run(t, ['check', warned])
+  t.equal(lenient.code, 0)
+  t.match(lenient.stderr, /^\S+warned\.yaml:1:27: pools\.web\.backends: the weights .* \(warning\)\n$/)
+  t.equal((await run(t, ['check', warned, '--strict'])).code, 1)
+  const bad = join(folder, 'bad.yaml')
+  const refused = await run(t, ['check', bad])
+  t.equal(refused.code, 1)
+  t.equal(refused.stdout, '')
+  t.match(refused.stderr, `${bad}:3:5: pools.web.backend: `)
+  t.match(refused.stderr, `${bad}:4:16: admin.port: `)
+  const started = await run(t, ['run', '--config', bad])
+  t.same([started.code, started.stderr], [1, refused.stderr], 'BC-06: a real start says the same')
+})
+
+void test('an algorithm that does not exist is a mistake in the file', async (t) => {
+  const folder = t.testdir({
+    'typo.yaml': 'pools:\n  web:\n    algorithm: rond-robin\n    backends: [http://127.0.0.1:1]\n',
+    'long.yaml': 'pools:\n  web:\n    algorithm: { type: mine }\n    backends: [http://127.0.0.1:1]\n',
+    'option.yaml':
+      'pools:\n  web:\n    algorithm: { type: round-robin, speed: 1 }\n    backends: [http://127.0.0.1:1]\n',
+    'plugin.yaml': `plugins: [./empty.js]\npools: { web: { algorithm: mine, backends: ["http://127.0.0.1:1"] } }\n`,
+    'empty.js': 'export default async () => {}\n',
+  })
+  const expected = {
+    'typo.yaml': ':3:16: pools.web.algorithm: there is no algorithm "rond-robin", did you mean "round-robin"?',
+    'long.yaml':
+      ':3:24: pools.web.algorithm.type: there is no algorithm "mine", expected one of round-robin, weighted-round-robin',
+    'option.yaml':
+      ':3:16: pools.web.algorithm: "round-robin" cannot be used like this: it takes no options, but was given speed',
+  }
+  for (const [name, line] of Object.entries(expected)) {
+    const file = join(folder, name)
+    for (const args of [
+      ['check', file],
+      ['run', '--config', file],
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop -- one process after the other
+      const { code, stderr } = await run(t, args)
+      t.equal(code, 1)
+      t.ok(stderr.startsWith(`${file}${line}`), stderr)
+      t.equal(stderr.split('\n').length, 2)
+    }
+  }
+  const plugin = join(folder, 'plugin.yaml')
+  t.equal((await run(t, ['check', plugin])).code, 0, 'a plugin may register it: only a start can tell')
+  const { code, stdout, stderr } = await run(t, ['run', '--config', plugin])
+  t.same([code, stdout], [1, ''])
+  t.match(stderr, /^\S+plugin\.yaml: pools\.web\.algorithm: Unknown algorithm "mine"\. .*round-robin.*\n$/)
+})
+
+void test('schema prints what config/schema.json holds', async (t) => {
+  const { code, stdout } = await run(t, ['schema'])
+  t.equal(code, 0)
+  t.equal(stdout, readFileSync(join(ROOT, 'config/schema.json'), 'utf8'))
+})
+
+void test('help', async (t) => {
+  for (const args of [['help'], ['--help'], ['run', '-h']]) {
+    // oxlint-disable-next-line no-await-in-loop -- one process after the other
+    const { code, stdout } = await run(t, args)
+    t.equal(code, 0)
+    t.match(stdout, /sluice run \[--config FILE\]/)
+  }
+})
+
+void test('--port, --admin-port and --log-level go before the file', async (t) => {
+  const config = `listen: { port: 1 }\nadmin: { port: 2 }\nlog: { level: silent }\n${POOL}`
+  const { url, admin, process: gateway } = await startGateway(t, config, undefined, ['--log-level', 'info'])
+  t.not(url, 'http://127.0.0.1:1')
+  t.not(admin, 'http://127.0.0.1:2')
+  gateway.signal('SIGTERM')
+  t.equal((await gateway.ended).code, 0)
+})
