@@ -13,10 +13,10 @@ import {
   type FastifyRequest,
   type RawServerDefault,
 } from 'fastify'
-import pretty from 'pino-pretty'
 
 import type { Settings } from './config/settings.ts'
 import { errorBody, ERRORS, sendError, SluiceError, type ErrorCode } from './errors.ts'
+import { logStream } from './log.ts'
 import type { Peers } from './transport/peer.ts'
 
 type Options = FastifyHttpOptions<RawServerDefault>
@@ -27,10 +27,7 @@ const CHECK_EVERY_MS = 1000
 export function gatewayOptions(settings: Settings, peers: Peers): Options {
   const { listen, log } = settings
   return {
-    logger: {
-      level: log.level,
-      ...(process.stdout.isTTY ? { stream: pretty({ sync: true, ignore: 'pid,hostname' }) } : {}),
-    },
+    logger: { level: log.level, stream: logStream() },
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(peers),
     requestIdHeader: false,

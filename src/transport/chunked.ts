@@ -10,6 +10,10 @@ const MAX_TRAILERS = 16_384
 /** Chunk sizes up to 2^44 - 1: above any real one, and far from where a double would lose a byte. */
 const MAX_SIZE_DIGITS = 11
 
+// Field lines as anywhere else (RFC 9112, section 7.1.2), between the line end before and the empty line behind them.
+// oxlint-disable-next-line no-control-regex
+const TRAILERS = /^\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*\r\n$/
+
 const SIZE = 0
 const SIZE_LF = 1
 const DATA = 2
@@ -135,8 +139,13 @@ export class ChunkedDecoder {
     } else if (trailers.length >= MAX_TRAILERS) this.problem = 'trailers without end'
     else {
       this.#trailers = trailers + String.fromCharCode(byte)
-      if (byte === LF && this.#trailers.endsWith('\r\n\r\n')) this.#state = DONE
+      if (byte === LF && this.#trailers.endsWith('\r\n\r\n')) this.#endTrailers()
     }
+  }
+
+  #endTrailers(): void {
+    if (TRAILERS.test(this.#trailers)) this.#state = DONE
+    else this.problem = 'an invalid trailer'
   }
 }
 

@@ -73,6 +73,8 @@ export interface ConnectionOwner {
 }
 
 const MAX_HEAD = 65_536
+/** A 100, a 103 or a few 102: more of them before one answer only keep us busy. */
+const MAX_INTERIM = 16
 /** Answers up to this size that come in one piece are handed over as a string: one write instead of two. */
 const SHORT_CONTENT = 16_384
 const READ_SIZE = 65_536
@@ -97,6 +99,10 @@ export class Connection {
   #head: ResponseHead | undefined
   #remaining = 0
   #decoder: ChunkedDecoder | undefined
+  /** The content found in the present read of a chunked answer. */
+  #pieceStart = 0
+  #pieceEnd = 0
+  #interim = 0
   #own: Buffer | undefined
   /** Was read into before `#own`: free as soon as all is flushed. */
   #last: Buffer | undefined
@@ -154,6 +160,7 @@ export class Connection {
     this.#call = call
     call.connection = this
     this.#gotBytes = false
+    this.#interim = 0
     this.#send()
   }
 
@@ -300,6 +307,7 @@ export class Connection {
     this.#partial = ''
     if (head.status === 101) return this.#fail('bad-response', 'a protocol switch that nobody asked for')
     if (head.status < 200) {
+      if (++this.#interim > MAX_INTERIM) return this.#fail('bad-response', 'interim answers without end')
       call.onInformation(head)
       if (this.#call === call && bodyStart < length) this.#headBytes(call, buffer, bodyStart, length)
       return
@@ -344,22 +352,32 @@ export class Connection {
     if (decoder !== undefined) return this.#chunkedContent(decoder, buffer, start, end)
     const stop = Math.min(end, start + this.#remaining)
     this.#remaining -= stop - start
-    this.onContent(buffer, start, stop)
+    this.#handOn(buffer, start, stop)
     if (this.#call === undefined) return
     // More than was announced: the answer is whole, but what follows belongs to nobody.
     if (this.#remaining === 0) this.#complete('', stop < end)
   }
 
   #chunkedContent(decoder: ChunkedDecoder, buffer: Buffer, start: number, end: number): void {
-    const call = this.#call
+    this.#pieceStart = this.#pieceEnd = start
     const stop = decoder.feed(buffer, start, end, this)
-    if (this.#call !== call || call === undefined) return
+    this.#handOn(buffer, this.#pieceStart, this.#pieceEnd)
+    if (this.#call === undefined) return
     if (decoder.problem !== undefined) this.#fail('bad-response', decoder.problem)
     else if (decoder.done) this.#complete(decoder.trailers, stop < end)
   }
 
-  /** Hands a piece of content on; public for the decoder only. */
+  /**
+   * Takes what a chunk holds; public for the decoder only. The chunks of one read are moved together in its buffer, so
+   * that a thousand small ones are handed on at once.
+   */
   onContent(buffer: Buffer, start: number, end: number): void {
+    if (this.#pieceStart === this.#pieceEnd) this.#pieceStart = start
+    else if (this.#pieceEnd !== start) buffer.copyWithin(this.#pieceEnd, start, end)
+    this.#pieceEnd = this.#pieceStart === start ? end : this.#pieceEnd + end - start
+  }
+
+  #handOn(buffer: Buffer, start: number, end: number): void {
     const call = this.#call
     if (call === undefined || start === end) return
     const piece = buffer.subarray(start, end)

@@ -22,7 +22,7 @@ import { leavesPrefix, rewritePath, type Target } from './target.ts'
 export type Outcome = 'answered' | 'refused' | 'broken' | 'aborted'
 
 /** What reply.from calls back with when the answer must take the way through Fastify's onSend hooks. */
-export type FromCallback = (error: null, answer: { statusCode: number; headers: object; stream: Readable }) => void
+export type FromCallback = (error: null, answer: { statusCode: number; headers: object; body: Readable }) => void
 
 /** What an exchange needs to know of the gateway it runs in. */
 export interface ExchangeContext {
@@ -33,8 +33,7 @@ export interface ExchangeContext {
 
 const REQUEST_ID: ReadonlySet<string> = new Set(['x-request-id'])
 /** A name or an address, and a port up to 65535. */
-const HOST =
-  /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
+const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
 
 /** Whether the head of a request announces a body, be it an empty one. */
 export function hasBody({ headers }: IncomingMessage): boolean {
@@ -133,7 +132,7 @@ export class Exchange implements RequestInfo {
       id: this.request.id,
       host: this.host,
       target: path + this.#target.query,
-      hasBody: this.body !== undefined,
+      body: this.body,
     }
     return buildRequestHead(input, backend.url.host, forwarding)
   }
@@ -186,7 +185,7 @@ export class Exchange implements RequestInfo {
     this.#begun = true
     this.#stream = new AnswerStream(this)
     this.res.statusMessage = head.reason
-    callback(null, { statusCode: head.status, headers: asObject(this.#fields(head)), stream: this.#stream })
+    callback(null, { statusCode: head.status, headers: asObject(this.#fields(head)), body: this.#stream })
   }
 
   /** @returns false when the client cannot keep up; the attempt is told when it can */
@@ -224,7 +223,7 @@ export class Exchange implements RequestInfo {
       fields = withoutFields(fields, rules.drop)
       for (const [name, value] of rules.set) fields.push(name, value)
     }
-    fields = this.#withReplyHeaders(withoutFields(fields, REQUEST_ID))
+    fields = withoutFields(this.#withReplyHeaders(fields), REQUEST_ID)
     fields.push('X-Request-Id', this.request.id)
     // An HTTP/1 connection whose request was not read to its end cannot carry another one.
     if (!this.raw.complete || this.#context.closing()) fields.push('Connection', 'close')

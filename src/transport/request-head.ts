@@ -53,7 +53,8 @@ export interface HeadInput {
   readonly host: string
   /** What is asked of the backend: path and query. */
   readonly target: string
-  readonly hasBody: boolean
+  /** How its body is framed; undefined for none. */
+  readonly body: { readonly chunked: boolean } | undefined
 }
 
 /** @throws {SluiceError} SLUICE_BAD_REQUEST when the request holds what must not be passed on */
@@ -65,13 +66,12 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
   const kept = requestHeaders === undefined ? fields : withoutFields(fields, requestHeaders.drop)
   let head = `${raw.method ?? 'GET'} ${input.target} HTTP/1.1\r\nHost: ${hostFor(forwarding.hostHeader, host, backendHost)}\r\n`
   for (let i = 0; i < kept.length; i += 2) head += `${kept[i]}: ${kept[i + 1]}\r\n`
-  if (input.hasBody) head += bodyField(raw)
-  // An empty body is not the same as none: servers refuse a POST that does not say which (RFC 9110, section 8.6).
-  else if (headers['content-length'] !== undefined) head += 'Content-Length: 0\r\n'
+  head += bodyField(raw, input.body)
   const { trusted, ip } = peer
   const before = trusted ? headers['x-forwarded-for'] : undefined
   const drop = requestHeaders?.drop ?? NONE
-  if (!drop.has('x-forwarded-for')) head += `X-Forwarded-For: ${before === undefined ? ip : `${String(before)}, ${ip}`}\r\n`
+  if (!drop.has('x-forwarded-for'))
+    head += `X-Forwarded-For: ${before === undefined ? ip : `${String(before)}, ${ip}`}\r\n`
   if (!drop.has('x-forwarded-proto')) {
     head += `X-Forwarded-Proto: ${(trusted && scheme(headers['x-forwarded-proto'])) || ownScheme(raw)}\r\n`
   }
@@ -90,9 +90,11 @@ function hostFor(rule: string, client: string, backend: string): string {
   return rule === 'backend' ? backend : rule
 }
 
-function bodyField(raw: IncomingMessage): string {
-  const length = raw.headers['content-length']
-  return length === undefined ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${length}\r\n`
+function bodyField({ headers }: IncomingMessage, body: HeadInput['body']): string {
+  const length = headers['content-length']
+  if (body !== undefined) return body.chunked ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${length}\r\n`
+  // An empty body is not the same as none: servers refuse a POST that does not say which (RFC 9110, section 8.6).
+  return length === undefined ? '' : 'Content-Length: 0\r\n'
 }
 
 function ownScheme(raw: IncomingMessage): string {

@@ -41,7 +41,7 @@ try {
     await measure(each)
   }
 } finally {
-  for (const { stop } of running) stop()
+  for (const proxy of running) proxy.stop()
   load.stop()
   backends.stop()
 }
@@ -92,7 +92,7 @@ function print(each: Case, connections: number, samples: ReadonlyMap<string, Sam
   }
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
+function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? NaN
 }

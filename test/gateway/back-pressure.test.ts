@@ -67,7 +67,9 @@ void test('a client that reads nothing stops the backend, with a length and chun
 })
 
 void test('what was held back arrives in full when the client reads again', async (t) => {
-  const server = await backend(t, (_request, response) => response.end(Buffer.concat(Array.from({ length: 24 }, () => PIECE))))
+  const server = await backend(t, (_request, response) =>
+    response.end(Buffer.concat(Array.from({ length: 24 }, () => PIECE))),
+  )
   const { port } = await gatewayTo(t, [server])
   const client = await RawClient.open(t, port)
   client.socket.pause()

@@ -38,19 +38,48 @@ void test('BF-05 what is not HTTP', async (t) => {
 })
 
 void test('BF-06 other versions', async (t) => {
-  const versions = ['HTTP/2.0', 'HTTP/2', 'HTTP/1.x', 'HTTP/1.2', 'HTTP/0.9', 'HTTP/1', 'HTTP/01.1', 'HTTP/1.10', 'ICY', 'RTSP/1.0']
+  const versions = [
+    'HTTP/2.0',
+    'HTTP/2',
+    'HTTP/1.x',
+    'HTTP/1.2',
+    'HTTP/0.9',
+    'HTTP/1',
+    'HTTP/01.1',
+    'HTTP/1.10',
+    'ICY',
+    'RTSP/1.0',
+  ]
   await areRefused(t, Object.fromEntries(versions.map((version) => [version, `${version} 200 OK\r\n${BODY}`])))
 })
 
 void test('BF-07 statuses that are none', async (t) => {
-  const statuses = ['20', '2000', 'abc', '+200', '-20', '0', '099', '000', '', '2 0', '0x200', '2OO', ' 200', '200.0', '\xb2\xb0\xb0']
+  const statuses = [
+    '20',
+    '2000',
+    'abc',
+    '+200',
+    '-20',
+    '0',
+    '099',
+    '000',
+    '',
+    '2 0',
+    '0x200',
+    '2OO',
+    ' 200',
+    '200.0',
+    '\xb2\xb0\xb0',
+  ]
   await areRefused(t, Object.fromEntries(statuses.map((status) => [`"${status}"`, `HTTP/1.1 ${status} OK\r\n${BODY}`])))
 })
 
 void test('BF-14 two ways to say where the body ends', async (t) => {
   await areRefused(t, {
-    'length and chunked': 'HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
-    'chunked and length': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+    'length and chunked':
+      'HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+    'chunked and length':
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
     'two lengths': `HTTP/1.1 200 OK\r\nContent-Length: 3\r\n${BODY}`,
     'two equal lengths': `HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${BODY}`,
     'a list of lengths': 'HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi',
@@ -61,7 +90,8 @@ void test('BF-14 two ways to say where the body ends', async (t) => {
     'an endless length': 'HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhi',
     'an unknown coding': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhi',
     'two codings': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
-    'two lines of coding': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'two lines of coding':
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
     identity: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhi',
     'an empty coding': 'HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n\r\nhi',
     'chunked with HTTP/1.0': 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
@@ -106,7 +136,8 @@ void test('BF-25 a protocol switch that nobody asked for', async (t) => {
 })
 
 void test('BF-21 interim answers nobody asked for, before the final one', async (t) => {
-  const interim = 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'
+  const interim =
+    'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'
   const server = await answering(t, interim + ok('final').toString())
   const { port } = await gatewayTo(t, [server])
   const client = await RawClient.open(t, port)
@@ -177,7 +208,12 @@ void test('every backend refuses: 502 SLUICE_CONNECT_FAILED', async (t) => {
   )
   isError(t, await ask(t, gateway.port, get()), 'SLUICE_CONNECT_FAILED', ports)
   t.match(totals(gateway), { inFlight: 0, requests: 2, failures: 2 })
-  t.match(await gateway.line(() => true), { level: 'warn', code: 'SLUICE_CONNECT_FAILED', reason: /ECONNREFUSED/, attempts: 2 })
+  t.match(await gateway.line(() => true), {
+    level: 'warn',
+    code: 'SLUICE_CONNECT_FAILED',
+    reason: /ECONNREFUSED/,
+    attempts: 2,
+  })
 })
 
 void test('BF-28 an early refusal of an upload reaches the client, and the upload stops', async (t) => {

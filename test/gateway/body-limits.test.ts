@@ -41,15 +41,18 @@ void test('BD-09 a chunked body that crosses the limit: 413, and the backend see
 void test('a client that stops sending its body: 408, and the backend is let go', async (t) => {
   const server = await backend(t)
   const gateway = await gatewayTo(t, [server], {}, { listen: { bodyTimeout: 150 } })
-  await inTurn(['POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', `${CHUNKED}4\r\nhalf\r\n`], async (bytes, index) => {
-    const client = await RawClient.open(t, gateway.port)
-    client.send(bytes)
-    isError(t, await client.answer(), 'SLUICE_CLIENT_TIMEOUT', [server.port])
-    await client.end()
-    const request = await server.request(index)
-    await request.over
-    t.equal(request.complete(), false)
-  })
+  await inTurn(
+    ['POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', `${CHUNKED}4\r\nhalf\r\n`],
+    async (bytes, index) => {
+      const client = await RawClient.open(t, gateway.port)
+      client.send(bytes)
+      isError(t, await client.answer(), 'SLUICE_CLIENT_TIMEOUT', [server.port])
+      await client.end()
+      const request = await server.request(index)
+      await request.over
+      t.equal(request.complete(), false)
+    },
+  )
   t.match(totals(gateway), { inFlight: 0, requests: 2, failures: 0 }, 'no fault of the backend')
   t.equal((await ask(t, gateway.port, get())).status, 200)
 })

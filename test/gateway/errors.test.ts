@@ -172,7 +172,10 @@ void test('a connection that is never made is bounded by timeouts.total too', as
 })
 
 void test('BF-30 nothing of a refused answer is kept in the error', async (t) => {
-  const server = await answering(t, 'HTTP/1.1 200 OK\r\nETag: "x"\r\nSet-Cookie: a=b\r\nServer: secret\r\nbad line\r\n\r\n')
+  const server = await answering(
+    t,
+    'HTTP/1.1 200 OK\r\nETag: "x"\r\nSet-Cookie: a=b\r\nServer: secret\r\nbad line\r\n\r\n',
+  )
   const { port } = await gatewayTo(t, [server])
   const answer = await ask(t, port, get('/secret/path'))
   isError(t, answer, 'SLUICE_BAD_RESPONSE', [server.port])

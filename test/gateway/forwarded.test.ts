@@ -53,7 +53,15 @@ void test('FW-04 the client is the first address from the right that is no trust
   const config = { listen: { trustedProxies: [HERE, '10.0.0.0/8'] } }
   const { port, app } = await gatewayTo(t, [server], {}, config)
   app.observers.push(({ ip }) => void clients.push(ip))
-  const chains = ['6.6.6.6, 1.2.3.4, 10.0.0.7', '1.2.3.4', '10.1.1.1', 'junk, 10.0.0.7', 'junk', '2001:db8::1, 10.0.0.7', '']
+  const chains = [
+    '6.6.6.6, 1.2.3.4, 10.0.0.7',
+    '1.2.3.4',
+    '10.1.1.1',
+    'junk, 10.0.0.7',
+    'junk',
+    '2001:db8::1, 10.0.0.7',
+    '',
+  ]
   await inTurn(chains, async (chain) => {
     await ask(t, port, get('/', [`X-Forwarded-For: ${chain}`]))
   })
@@ -95,9 +103,12 @@ void test('FW-08 FW-09 other fields that say who the client is pass from trusted
 
 void test('FW-10 X_Forwarded_For and its like do not pass', async (t) => {
   const here = await setUp(t)
-  await inTurn(['X_Forwarded_For', 'x_forwarded-for', 'X_REAL_IP', 'X_Forwarded_Proto', 'x_request_id'], async (name) => {
-    t.same(await seen(t, here, name.toLowerCase(), [`${name}: 6.6.6.6`]), [], name)
-  })
+  await inTurn(
+    ['X_Forwarded_For', 'x_forwarded-for', 'X_REAL_IP', 'X_Forwarded_Proto', 'x_request_id'],
+    async (name) => {
+      t.same(await seen(t, here, name.toLowerCase(), [`${name}: 6.6.6.6`]), [], name)
+    },
+  )
 })
 
 void test('FW-14 a PROXY protocol header is refused', async (t) => {

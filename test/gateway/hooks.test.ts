@@ -22,9 +22,17 @@ const UPPER = (app: FastifyInstance): void => {
   app.addHook('onSend', async (_request, _reply, payload) => (await textOf(payload)).toUpperCase())
 }
 
+const pass = (app: FastifyInstance): void => {
+  app.addHook('onSend', async (_request, _reply, payload) => payload)
+}
+
+const refuse = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+  reply.code(403).send('no')
+
 void test('an onSend hook sees the answer and can change it', async (t) => {
   const answers = {
-    whole: 'HTTP/1.1 200 Fine\r\nX-A: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nanswered\r\n0\r\n\r\n',
+    whole:
+      'HTTP/1.1 200 Fine\r\nX-A: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nanswered\r\n0\r\n\r\n',
     closed: 'HTTP/1.1 200 Fine\r\nX-A: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nConnection: close\r\n\r\nanswered',
   }
   await inTurn(Object.values(answers), async (bytes) => {
@@ -61,9 +69,6 @@ void test('an onSend hook that passes everything on: large answers, HEAD, 204 an
 })
 
 void test('with an onSend hook too, an answer that breaks off is cut off, and a client that leaves is noticed', async (t) => {
-  const pass = (app: FastifyInstance): void => {
-    app.addHook('onSend', async (_request, _reply, payload) => payload)
-  }
   const broken = await answering(t, 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', 'ends')
   const one = await startGateway(t, { pools: { web: { backends: [broken.url] } } }, pass)
   const client = await RawClient.open(t, one.port)
@@ -85,7 +90,11 @@ void test('what an onRequest hook sets on the reply is in the answer, once', asy
   await inTurn([false, true], async (through) => {
     const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
       app.addHook('onRequest', async (request, reply) => {
-        reply.header('x-ours', 'a').header('x-both', 'ours').header('x-list', ['1', '2']).header('x-request-id', request.id)
+        reply
+          .header('x-ours', 'a')
+          .header('x-both', 'ours')
+          .header('x-list', ['1', '2'])
+          .header('x-request-id', request.id)
       })
       if (through) app.addHook('onSend', async (_request, _reply, payload) => payload)
     })
@@ -102,18 +111,20 @@ void test('a hook that refuses is honoured for every method and every content ty
   const server = await backend(t)
   await inTurn(['onRequest', 'preHandler'] as const, async (hook) => {
     const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
-      const refuse = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => reply.code(403).send('no')
       if (hook === 'onRequest') app.addHook('onRequest', refuse)
       else app.addHook('preHandler', refuse)
     })
     await inTurn(METHODS, async (method) => {
       if (method === 'CONNECT') return
-      await inTurn([undefined, '', 'application/json', 'text/plain; charset', 'a/b/c', 'multipart/form-data', '\xff'], async (type) => {
-        const lines = type === undefined ? '' : `Content-Type: ${type}\r\nContent-Length: 1\r\n`
-        const body = type === undefined ? '' : '{'
-        const answer = await ask(t, gateway.port, `${method} /x HTTP/1.1\r\nHost: a\r\n${lines}\r\n${body}`, method)
-        if (answer.status !== 403) t.fail(`${hook} ${method} ${type}: ${answer.status}`)
-      })
+      await inTurn(
+        [undefined, '', 'application/json', 'text/plain; charset', 'a/b/c', 'multipart/form-data', '\xff'],
+        async (type) => {
+          const lines = type === undefined ? '' : `Content-Type: ${type}\r\nContent-Length: 1\r\n`
+          const body = type === undefined ? '' : '{'
+          const answer = await ask(t, gateway.port, `${method} /x HTTP/1.1\r\nHost: a\r\n${lines}\r\n${body}`, method)
+          if (answer.status !== 403) t.fail(`${hook} ${method} ${type}: ${answer.status}`)
+        },
+      )
     })
     await inTurn(['//x', '/%2e', '/a;b', '/x?__proto__', 'http://other.example/x', '/%zz'], async (target) => {
       const { status } = await ask(t, gateway.port, get(target))
@@ -142,7 +153,9 @@ void test('an onResponse hook runs when an answer has been sent', async (t) => {
 void test('a preParsing hook may put another stream in place of the body', async (t) => {
   const server = await backend(t)
   const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
-    app.addHook('preParsing', async (_request, _reply, payload) => Readable.from([Buffer.from((await textOf(payload)).toUpperCase())]))
+    app.addHook('preParsing', async (_request, _reply, payload) =>
+      Readable.from([Buffer.from((await textOf(payload)).toUpperCase())]),
+    )
   })
   const answer = await ask(t, gateway.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody')
   t.equal(answer.status, 200)

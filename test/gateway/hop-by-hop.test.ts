@@ -23,7 +23,14 @@ void test('HP-01 Connection and what it lists are removed, other fields kept', a
 void test('HP-02 two Connection lines count both', async (t) => {
   const server = await answering(t, ok())
   const { port } = await gatewayTo(t, [server])
-  const lines = ['Connection: x-one', 'X-One: 1', 'CONNECTION: \t X-Two ,, x-three', 'X-Two: 2', 'X-Three: 3', 'X-Four: 4']
+  const lines = [
+    'Connection: x-one',
+    'X-One: 1',
+    'CONNECTION: \t X-Two ,, x-three',
+    'X-Two: 2',
+    'X-Three: 3',
+    'X-Four: 4',
+  ]
   await ask(t, port, get('/', lines))
   t.same(
     names(server.heads[0]).filter((name) => /^x-(one|two|three|four)|connection/.test(name)),
@@ -46,7 +53,14 @@ void test('HP-03 HP-05 fields of one hop are removed without being listed', asyn
     'X-Stays: 1',
   ]
   t.equal((await ask(t, port, get('/', lines))).status, 200)
-  t.same(names(server.heads[0]), ['host', 'x-stays', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'x-request-id'])
+  t.same(names(server.heads[0]), [
+    'host',
+    'x-stays',
+    'x-forwarded-for',
+    'x-forwarded-proto',
+    'x-forwarded-host',
+    'x-request-id',
+  ])
 })
 
 void test('WS-14 an upgrade to h2c is never forwarded', async (t) => {
@@ -63,7 +77,11 @@ void test('HP-08 Connection cannot take away the host, the framing or what the g
   const { port } = await gatewayTo(t, [server])
   const lines = ['Connection: host, content-length, x-forwarded-for, x-request-id', 'Content-Length: 3']
   t.equal((await ask(t, port, `${get('/', lines)}abc`)).status, 200)
-  t.match(server.requests[0]?.headers, { host: 'gateway.example', 'content-length': '3', 'x-forwarded-for': '127.0.0.1' })
+  t.match(server.requests[0]?.headers, {
+    host: 'gateway.example',
+    'content-length': '3',
+    'x-forwarded-for': '127.0.0.1',
+  })
   t.equal(server.requests[0]?.body().toString(), 'abc')
 })
 
@@ -99,7 +117,7 @@ void test('fields of one hop in answers are removed, with what they list', async
     names(head).filter((name) => !['connection', 'keep-alive'].includes(name)),
     ['x-stays', 'content-length', 'x-request-id', 'date'],
   )
-  t.notMatch(head, /77|x-hop/i)
+  t.notMatch(head, /timeout=77|x-hop/i)
 })
 
 void test('HP-12 Connection: content-length in an answer leaves its framing intact', async (t) => {

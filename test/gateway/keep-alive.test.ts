@@ -79,7 +79,11 @@ void test('RT-05 a kept connection that is dead: GET is sent once more on a fres
 })
 
 void test('RT-06 a kept connection that dies under a POST: delivered once, never twice', async (t) => {
-  const bodies = ['Content-Length: 4\r\n\r\nbody', 'Content-Length: 0\r\n\r\n', 'Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n']
+  const bodies = [
+    'Content-Length: 4\r\n\r\nbody',
+    'Content-Length: 0\r\n\r\n',
+    'Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n',
+  ]
   await inTurn(bodies, async (body) => {
     const server = await rawBackend(t, {
       onRequest: (connection, head) => {

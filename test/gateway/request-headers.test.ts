@@ -28,7 +28,12 @@ void test('HH-12 case, order and duplicates of fields are kept', async (t) => {
   const fields = fieldsOf(server.heads[0] ?? '').map(([name, value]) => `${name}: ${value}`)
   t.same(
     fields.filter((line) => !ADDED.some((name) => line.startsWith(`${name}: `))),
-    lines.map((line) => line.replace(/:[ \t]*/, ': ').trimEnd().replace(/:$/, ': ')),
+    lines.map((line) =>
+      line
+        .replace(/:[ \t]*/, ': ')
+        .trimEnd()
+        .replace(/:$/, ': '),
+    ),
   )
 })
 
@@ -61,7 +66,8 @@ void test('HH-11 credentials and preferences go on unchanged', async (t) => {
       Object.entries(sent).map(([name, value]) => `${name}: ${value}`),
     ),
   )
-  for (const [name, value] of Object.entries(sent)) t.same(rawValues(server.requests[0]?.rawHeaders ?? [], name), [value])
+  for (const [name, value] of Object.entries(sent))
+    t.same(rawValues(server.requests[0]?.rawHeaders ?? [], name), [value])
 })
 
 void test('HH-13 two Cookie lines become one', async (t) => {
@@ -86,7 +92,18 @@ void test('HH-06 bytes from 0x80 to 0xff pass in values, both ways', async (t) =
 void test('a Content-Type that is no media type goes on as it is', async (t) => {
   const server = await backend(t)
   const { port } = await gatewayTo(t, [server])
-  const types = ['', 'json', 'a/b/c', 'text/plain; charset', '/', 'multipart/form-data', 'application/json;;', '\xff', 'a b/c', 'text/ plain']
+  const types = [
+    '',
+    'json',
+    'a/b/c',
+    'text/plain; charset',
+    '/',
+    'multipart/form-data',
+    'application/json;;',
+    '\xff',
+    'a b/c',
+    'text/ plain',
+  ]
   await inTurn(types, async (type, index) => {
     const request = `POST / HTTP/1.1\r\nHost: a\r\nContent-Type: ${type}\r\nContent-Length: 2\r\n\r\nhi`
     t.equal((await ask(t, port, request)).status, 200, type)
@@ -101,7 +118,13 @@ void test('a Content-Type that is no media type goes on as it is', async (t) => 
 void test('FR-12 names with underscores cannot pass for framing or identity', async (t) => {
   const server = await backend(t)
   const { port } = await gatewayTo(t, [server])
-  const lines = ['Content_Length: 5', 'Transfer_Encoding: chunked', 'transfer_Encoding: x', 'X_Forwarded_For: 6.6.6.6', 'X_Real_IP: 6.6.6.6']
+  const lines = [
+    'Content_Length: 5',
+    'Transfer_Encoding: chunked',
+    'transfer_Encoding: x',
+    'X_Forwarded_For: 6.6.6.6',
+    'X_Real_IP: 6.6.6.6',
+  ]
   t.equal((await ask(t, port, get('/', [...lines, 'x_other_name: kept', 'Content--Length: 7']))).status, 200)
   const raw = server.requests[0]?.rawHeaders ?? []
   t.same(

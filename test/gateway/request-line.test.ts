@@ -23,8 +23,14 @@ const REFUSED: Readonly<Record<string, readonly Bytes[]>> = {
     ` GET / HTTP/1.1\r\n${FIELDS}`,
     `GET  HTTP/1.1\r\n${FIELDS}`,
   ],
-  'RL-04 characters in the target': [' ', '\x00', '\r', '\x01', '\x7f', '\t', '\x0c'].map((char) => `GET /a${char}b HTTP/1.1\r\n${FIELDS}`),
-  'RL-05 line ends': ['GET / HTTP/1.1\rHost: a\r\r', 'GET /\nx HTTP/1.1\r\nHost: a\r\n\r\n', 'GET / HTTP/1.1\r\r\nHost: a\r\n\r\n'],
+  'RL-04 characters in the target': [' ', '\x00', '\r', '\x01', '\x7f', '\t', '\x0c'].map(
+    (char) => `GET /a${char}b HTTP/1.1\r\n${FIELDS}`,
+  ),
+  'RL-05 line ends': [
+    'GET / HTTP/1.1\rHost: a\r\r',
+    'GET /\nx HTTP/1.1\r\nHost: a\r\n\r\n',
+    'GET / HTTP/1.1\r\r\nHost: a\r\n\r\n',
+  ],
   'RL-18 no HTTP': [
     Buffer.from('16030100c8010000c40303', 'hex'),
     'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',

@@ -29,7 +29,10 @@ void test('case, order and duplicates are kept; Set-Cookie too', async (t) => {
 })
 
 void test('HH-16 Date is added where it is missing, and kept where it is there', async (t) => {
-  const [without, withDate] = [await answering(t, ok()), await answering(t, ok('ok', ['DATE: Tue, 15 Nov 1994 08:12:31 GMT']))]
+  const [without, withDate] = [
+    await answering(t, ok()),
+    await answering(t, ok('ok', ['DATE: Tue, 15 Nov 1994 08:12:31 GMT'])),
+  ]
   const one = await gatewayTo(t, [without])
   const two = await gatewayTo(t, [withDate])
   t.match(valuesOf(await ask(t, one.port, get()), 'date'), [/GMT$/])

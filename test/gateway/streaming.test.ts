@@ -9,7 +9,9 @@ import { get, rawBackend, RawClient } from '../helpers/raw.ts'
 void test('BD-11 the first event of a stream arrives at once, and each one after it', async (t) => {
   const server = await rawBackend(t, {
     onRequest: (connection) =>
-      connection.send('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n'),
+      connection.send(
+        'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n',
+      ),
   })
   const { port } = await gatewayTo(t, [server])
   const client = await RawClient.open(t, port)

@@ -26,7 +26,7 @@ export interface LogLine {
   readonly level: 'info' | 'warn' | 'error'
   readonly message: string
   readonly status?: number
-  readonly outcome?: string
+  readonly outcome: string
   readonly code?: string
   readonly reason?: string
   readonly attempts?: number
@@ -82,7 +82,8 @@ class LogBook {
 
   #add(level: LogLine['level'], entry: unknown, message: unknown): void {
     if (typeof entry !== 'object' || entry === null || !('outcome' in entry)) return
-    this.lines.push({ ...entry, level, message: String(message) })
+    const outcome = String(entry.outcome)
+    this.lines.push({ ...entry, outcome, level, message: String(message) })
     for (const wake of this.#waiting.splice(0)) wake()
   }
 
@@ -272,7 +273,8 @@ const STATUS: Readonly<Record<string, readonly [status: number, error: string, r
 }
 
 /** Words that would tell a client what is behind the gateway. */
-const LEAK = /127\.0\.0\.1|localhost|ECONN|EPIPE|ETIMEDOUT|UND_ERR|ERR_|node:|node_modules|\.ts\b|\.js\b|\n\s+at |\/work/
+const LEAK =
+  /127\.0\.0\.1|localhost|ECONN|EPIPE|ETIMEDOUT|UND_ERR|ERR_|node:|node_modules|\.ts\b|\.js\b|\n\s+at |\/work/
 
 /** BF-30: the answer is Sluice's own, with this code, in the form of the contract, and gives nothing away. */
 export function isError(t: Test, answer: Answer, code: string, ports: readonly number[] = [], name = code): void {
@@ -282,7 +284,11 @@ export function isError(t: Test, answer: Answer, code: string, ports: readonly n
   t.match(valuesOf(answer, 'content-type'), ['application/json; charset=utf-8'], `${name}: a type`)
   const body: unknown = text.startsWith('{') ? JSON.parse(text) : {}
   const [id] = valuesOf(answer, 'x-request-id')
-  t.match(body, { statusCode: status, error, code, message: /^[A-Z][^:]+$/, requestId: id ?? 'none' }, `${name}: the body`)
+  t.match(
+    body,
+    { statusCode: status, error, code, message: /^[A-Z][^:]+$/, requestId: id ?? 'none' },
+    `${name}: the body`,
+  )
   t.same(Object.keys(body ?? {}), ['statusCode', 'error', 'code', 'message', 'requestId'], `${name}: no other keys`)
   t.equal(valuesOf(answer, 'x-request-id').length, 1, `${name}: one request id`)
   t.match(id ?? '', /^[A-Za-z0-9._-]{1,128}$/, `${name}: a request id`)

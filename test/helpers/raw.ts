@@ -129,7 +129,8 @@ export class Inbox {
 
   /** Waits until `ready` gives something. */
   async until<T>(ready: () => T | undefined): Promise<T> {
-    const state = (): string => `${this.#length} bytes, ended: ${this.ended}, closed: ${this.closed}: ${this.text.slice(0, 300)}`
+    const state = (): string =>
+      `${this.#length} bytes, ended: ${this.ended}, closed: ${this.closed}: ${this.text.slice(0, 300)}`
     return guarded(this.#until(ready), state)
   }
 
@@ -386,17 +387,20 @@ export async function rawBackend(t: Test, options: RawBackendOptions): Promise<R
   const accepted: Accepted[] = []
   const heads: string[] = []
   const waiting: Array<() => void> = []
-  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: options.deaf === true }, (socket) => {
-    const connection = new Accepted(socket)
-    if (options.deaf === true) socket.pause()
-    accepted.push(connection)
-    for (const wake of waiting.splice(0)) wake()
-    options.onConnection?.(connection)
-    watch(connection, (head) => {
-      heads.push(head)
-      options.onRequest?.(connection, head)
-    })
-  })
+  const server = createServer(
+    { allowHalfOpen: true, noDelay: true, pauseOnConnect: options.deaf === true },
+    (socket) => {
+      const connection = new Accepted(socket)
+      if (options.deaf === true) socket.pause()
+      accepted.push(connection)
+      for (const wake of waiting.splice(0)) wake()
+      options.onConnection?.(connection)
+      watch(connection, (head) => {
+        heads.push(head)
+        options.onRequest?.(connection, head)
+      })
+    },
+  )
   await listening(t, server, accepted, options.backlog)
   const port = portOf(server)
   const connection = async (n: number): Promise<Accepted> => {
@@ -447,13 +451,18 @@ function watch(connection: Accepted, onHead: (head: string) => void): void {
 function behindBody(text: string, head: string, start: number): number | undefined {
   const fields = fieldsOf(head)
   const length = Number(valuesOf({ fields }, 'content-length')[0] ?? 0)
-  if (valuesOf({ fields }, 'transfer-encoding').length === 0) return start + length <= text.length ? start + length : undefined
+  if (valuesOf({ fields }, 'transfer-encoding').length === 0)
+    return start + length <= text.length ? start + length : undefined
   const end = text.startsWith('0\r\n\r\n', start) ? start - 2 : text.indexOf('\r\n0\r\n\r\n', start)
   return end === -1 ? undefined : end + 7
 }
 
 /** A backend that answers every request with the same bytes, and then, if told so, ends the connection. */
-export async function answering(t: Test, bytes: Bytes, then: 'stays' | 'ends' | 'resets' = 'stays'): Promise<RawBackend> {
+export async function answering(
+  t: Test,
+  bytes: Bytes,
+  then: 'stays' | 'ends' | 'resets' = 'stays',
+): Promise<RawBackend> {
   return rawBackend(t, {
     onRequest: (connection) => {
       connection.send(bytes)
