@@ -2,7 +2,7 @@
  * The answers that Sluice itself gives: one table of codes, statuses and words. The words never name a backend, a path
  * on disk or a library: what is wrong in detail goes to the log, not to the client.
  */
-import { STATUS_CODES } from 'node:http'
+import { STATUS_CODES, type IncomingMessage } from 'node:http'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
@@ -55,6 +55,11 @@ export class SluiceError extends Error {
   }
 }
 
+/** Whether a body was announced that did not wholly arrive: nobody will read the rest. */
+function isUnread({ complete, headers }: IncomingMessage): boolean {
+  return !complete && (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
+}
+
 export function errorBody(statusCode: number, code: string, message: string, requestId: string): ErrorBody {
   return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message, requestId }
 }
@@ -64,8 +69,7 @@ export function sendError(error: SluiceError, request: FastifyRequest, reply: Fa
   const { code, statusCode, retryAfter, message } = error
   reply.code(statusCode).header('x-request-id', request.id)
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
-  // What is left of the request's body will not be read.
-  if (!request.raw.complete) reply.header('connection', 'close')
+  if (code === 'SLUICE_BAD_REQUEST' || isUnread(request.raw)) reply.header('connection', 'close')
   reply.type('application/json; charset=utf-8')
   reply.send(JSON.stringify(errorBody(statusCode, code, message, request.id)))
 }

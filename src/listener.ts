@@ -3,7 +3,7 @@
  * what never becomes a request.
  */
 import { randomBytes } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
+import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
 import {
@@ -71,12 +71,35 @@ function requestIds(peers: Peers): (raw: IncomingMessage) => string {
   }
 }
 
-/** What Node's parser refuses gets an answer too, where one can still be read, and the connection is closed. */
+/** The answers behind which a client that sent what is no request will be told so. */
+const waitedFor = new WeakMap<Socket, ServerResponse>()
+
+/**
+ * What Node's parser refuses gets an answer too, where one can still be read, and the connection is closed. Answers to
+ * requests before it come first, whole: it stands behind them.
+ */
 function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
+  const answer = answerUnderWay(socket)
+  if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+  else if (answer === undefined) refuse(error, socket)
+  else if (!answer.req.complete) {
+    // The body of the very request that is being answered is at fault.
+    if (answer.headersSent) socket.destroy()
+    else refuse(error, socket)
+  } else if (answer !== waitedFor.get(socket)) {
+    // Node reports what comes behind the fault as further faults: one wait is enough for each answer.
+    waitedFor.set(socket, answer)
+    answer.once('finish', () => answerClientError(error, socket))
   }
+}
+
+/** The response that has the connection now. Node keeps it there; that is nowhere said, but has been so for ever. */
+function answerUnderWay(socket: Socket): ServerResponse | undefined {
+  const message: unknown = Reflect.get(socket, '_httpMessage')
+  return message instanceof ServerResponse ? message : undefined
+}
+
+function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
   const code: ErrorCode = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'SLUICE_CLIENT_TIMEOUT' : 'SLUICE_BAD_REQUEST'
   const status = tooLarge ? 431 : ERRORS[code].status

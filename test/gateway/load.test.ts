@@ -139,7 +139,8 @@ async function setUp(t: Test): Promise<Process> {
       ),
     ),
   )
-  const pool = { connections: { queue: '30s' } }
+  // Wherever they all pile up, none is to be refused.
+  const pool = { connections: { pending: 1000, queue: '30s' } }
   return startProcess(t, {
     pools: {
       nginx: { ...pool, backends: nginxes.map(({ url }) => url) },
