@@ -41,8 +41,12 @@ export default function proxy(app: FastifyInstance, options: ProxyOptions, done:
     if (forwarding === undefined) throw new SluiceError('SLUICE_NO_ROUTE')
     const exchange = new Exchange(request, reply, target, forwarding, options, hasSendHooks(request))
     request.exchange = exchange
+    // While hooks took their time, the client may have left.
+    if (reply.raw.destroyed) return end(exchange)
     reply.raw.on('close', () => end(exchange))
-    attempt(exchange)
+    // Of pipelined requests only the first has the connection: one client holds one place at a time.
+    if (reply.raw.socket === null) reply.raw.once('socket', () => attempt(exchange))
+    else attempt(exchange)
   }
 
   function attempt(exchange: Exchange): void {
@@ -62,6 +66,8 @@ export default function proxy(app: FastifyInstance, options: ProxyOptions, done:
   function failed(exchange: Exchange, error: AttemptError): void {
     const { blame, code, unsent } = FAILURES[error.kind]
     exchange.error = { code, reason: error.message }
+    // Its 'close' says the rest.
+    if (error.kind === 'client-gone') return void exchange.res.destroy()
     if (exchange.begun) return exchange.cut()
     if (exchange.attempt !== undefined) exchange.tried.add(exchange.attempt.lease.member)
     const othersLeft = exchange.tried.size < exchange.forwarding.pool.candidates.length

@@ -23,6 +23,8 @@ type Options = FastifyHttpOptions<RawServerDefault>
 
 // How often Node looks for clients that are late with their head: the precision of `headersTimeout`.
 const CHECK_EVERY_MS = 1000
+/** How long a refused client has to read why. */
+const LINGER_MS = 1000
 
 export function gatewayOptions(settings: Settings, peers: Peers): Options {
   const { listen, log } = settings
@@ -31,7 +33,7 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(peers),
     requestIdHeader: false,
-    trustProxy: listen.trustedProxies.length === 0 ? false : [...listen.trustedProxies],
+    trustProxy: (address: string) => peers.trusts(address),
     keepAliveTimeout: listen.keepAliveMs,
     // A long upload is not a slow one; `bodyTimeout` watches the pauses.
     requestTimeout: 0,
@@ -106,8 +108,9 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   const id = randomBytes(8).toString('hex')
   const body = errorBody(status, code, tooLarge ? 'The request head is too large' : ERRORS[code].message, id)
   const content = JSON.stringify(body)
-  socket.end(
+  const answer =
     `HTTP/1.1 ${status} ${body.error}\r\nContent-Type: application/json; charset=utf-8\r\nX-Request-Id: ${id}\r\n` +
-      `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`,
-  )
+    `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`
+  // A client that keeps its side open would keep the socket for ever; one that is closed at once could lose the answer.
+  socket.end(answer, () => setTimeout(() => socket.destroy(), LINGER_MS).unref())
 }

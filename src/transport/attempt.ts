@@ -8,6 +8,8 @@ import type { Call, CallLimits, Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { AttemptError, FAILURES } from './failure.ts'
+import { isGone } from './peer.ts'
+import type { BodyFault } from './request-body.ts'
 import type { ResponseHead } from './response-head.ts'
 
 // Sent again on a fresh connection without doing harm, should the first have been read after all (RFC 9110, 9.2.2).
@@ -59,6 +61,10 @@ export class Attempt implements Call {
     return this.exchange.body
   }
 
+  get abandoned(): boolean {
+    return isGone(this.exchange.raw.socket)
+  }
+
   get flushed(): boolean {
     return this.exchange.flushed
   }
@@ -78,9 +84,14 @@ export class Attempt implements Call {
     this.#connections.cancel(this)
   }
 
-  bodyTooLarge(): void {
+  /** Something is wrong with the client's body: the backend must not take what it has for a whole request. */
+  refuseBody(kind: BodyFault, message: string): void {
+    if (this.lease.end === undefined) this.#giveUp(new AttemptError(kind, message))
+  }
+
+  #giveUp(error: AttemptError): void {
     this.#connections.cancel(this)
-    this.onFailure(new AttemptError('body-too-large', `more than ${this.exchange.forwarding.maxBodySize} bytes`))
+    this.onFailure(error)
   }
 
   // --- what the connection reports ---
@@ -91,7 +102,11 @@ export class Attempt implements Call {
 
   onHead(head: ResponseHead, alone: boolean): void {
     this.#settle(head.status >= 500 ? 'failure' : 'success')
-    this.exchange.begin(head, alone)
+    try {
+      this.exchange.begin(head, alone)
+    } catch (error) {
+      this.#giveUp(asAttemptError(error))
+    }
   }
 
   onData(chunk: Buffer): boolean {
@@ -106,7 +121,11 @@ export class Attempt implements Call {
   onWhole(head: ResponseHead, content: string): void {
     this.#settle(head.status >= 500 ? 'failure' : 'success')
     this.#done()
-    this.exchange.answer(head, content)
+    try {
+      this.exchange.answer(head, content)
+    } catch (error) {
+      this.onFailure(asAttemptError(error))
+    }
   }
 
   onFailure(error: AttemptError): void {
@@ -126,4 +145,10 @@ export class Attempt implements Call {
     this.exchange.body?.stop()
     this.lease.release('answered')
   }
+}
+
+/** Only what hooks of the application set on the reply can make a head impossible to send: a backend's is checked. */
+function asAttemptError(error: unknown): AttemptError {
+  if (error instanceof AttemptError) return error
+  return new AttemptError('unsendable', error instanceof Error ? error.message : String(error))
 }

@@ -35,6 +35,8 @@ export interface Call {
   /** Instead of onHead, onData and onEnd when a short answer came in one piece; `content` is latin1. */
   onWhole(head: ResponseHead, content: string): void
   onFailure(error: AttemptError): void
+  /** Whether its client has left, which nobody notices while its body is not read. */
+  readonly abandoned: boolean
   /** Whether all that was handed to onData has left this process, so that its memory may be used again. */
   readonly flushed: boolean
 }
@@ -218,7 +220,8 @@ export class Connection {
   /** Writes a piece of the request's body; for the sender only. */
   sendPiece(call: Call, chunk: Buffer, chunked: boolean): void {
     if (this.#call !== call) return
-    this.#activity = performance.now()
+    // What comes while the backend takes nothing in is no sign of life of its.
+    if (this.#waitingForClient) this.#activity = performance.now()
     const socket = this.#socket
     let more: boolean
     if (chunked) {
@@ -495,6 +498,7 @@ export class Connection {
       else this.#fail('body-timeout', `no content for ${limits.bodyMs} ms`)
     } else if (this.#sending) {
       if (this.#waitingForClient) this.#fail('client-timeout', `the client sent nothing for ${limits.clientMs} ms`)
+      else if (call.abandoned) this.#fail('client-gone', 'the client left while the backend took nothing in')
       else this.#fail('headers-timeout', `the backend took nothing in for ${limits.headersMs} ms`)
     } else if (performance.now() >= this.#headBy) this.#fail('total-timeout', 'the time for the whole request is up')
     else this.#fail('headers-timeout', `no answer for ${limits.headersMs} ms`)

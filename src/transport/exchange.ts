@@ -11,6 +11,7 @@ import type { RequestInfo } from '../core/algorithms/algorithm.ts'
 import type { Backend } from '../core/backend.ts'
 import { SluiceError, type ErrorCode } from '../errors.ts'
 import type { Attempt } from './attempt.ts'
+import { AttemptError } from './failure.ts'
 import type { Forwarding } from './forwarding.ts'
 import type { Peer, Peers } from './peer.ts'
 import { buildRequestHead } from './request-head.ts'
@@ -144,12 +145,15 @@ export class Exchange implements RequestInfo {
       const known = coding.toLowerCase() === 'chunked' && length === undefined
       // HTTP/1.0 knows no codings: whoever came before us may have read this request differently (RFC 9112, section 6.1).
       if (!known || this.raw.httpVersionMinor === 0) throw new SluiceError('SLUICE_BAD_REQUEST')
-    } else if (length === undefined || length === '0') return undefined
+    } else if (length === undefined || Number(length) === 0) return undefined
     else if (Number(length) > this.forwarding.maxBodySize) throw new SluiceError('SLUICE_BODY_TOO_LARGE')
     // A preParsing hook of the application may have put another stream in the raw one's place.
     const stream = this.request.body instanceof Readable ? this.request.body : this.raw
-    return new RequestBody(stream, coding !== undefined || stream !== this.raw, this.forwarding.maxBodySize, () =>
-      this.attempt?.bodyTooLarge(),
+    return new RequestBody(
+      stream,
+      coding !== undefined || stream !== this.raw,
+      this.forwarding.maxBodySize,
+      (kind, message) => this.attempt?.refuseBody(kind, message),
     )
   }
 
@@ -182,6 +186,8 @@ export class Exchange implements RequestInfo {
       if (alone) this.res.flushHeaders()
       return
     }
+    // Fastify sends no others.
+    if (head.status > 599) throw new AttemptError('bad-response', `a status of ${head.status}`)
     this.#begun = true
     this.#stream = new AnswerStream(this)
     this.res.statusMessage = head.reason
@@ -210,10 +216,17 @@ export class Exchange implements RequestInfo {
     else this.res.destroy()
   }
 
+  /** @throws when hooks of the application set header fields that cannot be sent; then nothing has begun */
   #writeHead(head: ResponseHead): void {
+    try {
+      this.res.writeHead(head.status, head.reason, this.#fields(head))
+    } catch (error) {
+      for (const name of Object.keys(this.reply.getHeaders())) this.reply.removeHeader(name)
+      this.res.statusMessage = ''
+      throw error
+    }
     this.#begun = true
     this.reply.hijack()
-    this.res.writeHead(head.status, head.reason, this.#fields(head))
   }
 
   #fields(head: ResponseHead): string[] {
@@ -251,6 +264,8 @@ class AnswerStream extends Readable {
   constructor(exchange: Exchange) {
     super()
     this.#exchange = exchange
+    // It may break off while a hook still holds it; the client's connection is cut off all the same.
+    this.on('error', () => undefined)
   }
 
   override _read(): void {

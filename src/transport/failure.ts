@@ -22,7 +22,9 @@ export const FAILURES = {
   'queue-full': { blame: 'gateway', code: 'SLUICE_QUEUE_FULL', unsent: true },
   'queue-timeout': { blame: 'gateway', code: 'SLUICE_QUEUE_TIMEOUT', unsent: true },
   'body-too-large': { blame: 'client', code: 'SLUICE_BODY_TOO_LARGE', unsent: false },
+  'bad-body': { blame: 'client', code: 'SLUICE_BAD_REQUEST', unsent: false },
   'client-timeout': { blame: 'client', code: 'SLUICE_CLIENT_TIMEOUT', unsent: false },
+  unsendable: { blame: 'gateway', code: 'SLUICE_INTERNAL', unsent: false },
   'client-gone': { blame: 'client', code: 'SLUICE_BAD_REQUEST', unsent: false },
 } as const satisfies Record<string, Kind>
 

@@ -31,7 +31,7 @@ export class Peers {
     let peer = this.#known.get(socket)
     if (peer === undefined) {
       const ip = plain(socket.remoteAddress ?? '')
-      peer = { ip, trusted: this.#trusts(ip) }
+      peer = { ip, trusted: this.trusts(ip) }
       this.#known.set(socket, peer)
     }
     return peer
@@ -49,12 +49,13 @@ export class Peers {
       const entry = plain(chain[i]?.trim() ?? '')
       if (isIP(entry) === 0) return client
       client = entry
-      if (!this.#trusts(entry)) return client
+      if (!this.trusts(entry)) return client
     }
     return client
   }
 
-  #trusts(ip: string): boolean {
+  /** Whether what comes from this address is believed. */
+  trusts(ip: string): boolean {
     if (!this.#any) return false
     const family = isIP(ip)
     return family !== 0 && this.#trusted.check(ip, family === 6 ? 'ipv6' : 'ipv4')
@@ -63,4 +64,15 @@ export class Peers {
 
 function plain(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+}
+
+/**
+ * Whether the other end has reset the connection, also while nothing is read from it: Node does not look then, but the
+ * system no longer knows a peer (ENOTCONN). Asked of the handle itself, because `remoteAddress` remembers.
+ */
+export function isGone(socket: Socket): boolean {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  if (typeof handle !== 'object' || handle === null) return true
+  const ask: unknown = Reflect.get(handle, 'getpeername')
+  return typeof ask === 'function' && Reflect.apply(ask, handle, [{}]) !== 0
 }

@@ -6,20 +6,30 @@ import type { Readable } from 'node:stream'
 
 import type { BodySink, CallBody } from './connection.ts'
 
+/** What may be wrong with a body, as a kind of failure. */
+export type BodyFault = 'body-too-large' | 'bad-body'
+
 export class RequestBody implements CallBody {
   readonly chunked: boolean
   readonly #stream: Readable
   readonly #limit: number
-  readonly #onTooLarge: () => void
+  readonly #onRefused: (kind: BodyFault, message: string) => void
   #sink: BodySink | undefined
   /** Bytes taken in so far. */
   bytes = 0
 
-  constructor(stream: Readable, chunked: boolean, limit: number, onTooLarge: () => void) {
+  constructor(
+    stream: Readable,
+    chunked: boolean,
+    limit: number,
+    onRefused: (kind: BodyFault, message: string) => void,
+  ) {
     this.#stream = stream
     this.chunked = chunked
     this.#limit = limit
-    this.#onTooLarge = onTooLarge
+    this.#onRefused = onRefused
+    // A hook's stream, such as a decompressor, fails on what it cannot read; without a listener the process would.
+    stream.on('error', (error) => this.#onRefused('bad-body', error.message))
   }
 
   /** Whether any of it was read: then it cannot be sent again. */
@@ -51,7 +61,7 @@ export class RequestBody implements CallBody {
     this.bytes += chunk.length
     if (this.bytes > this.#limit) {
       this.stop()
-      this.#onTooLarge()
+      this.#onRefused('body-too-large', `more than ${this.#limit} bytes`)
     } else this.#sink?.write(chunk)
   }
 

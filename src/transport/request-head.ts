@@ -75,9 +75,8 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
   if (!drop.has('x-forwarded-proto')) {
     head += `X-Forwarded-Proto: ${(trusted && scheme(headers['x-forwarded-proto'])) || ownScheme(raw)}\r\n`
   }
-  if (!drop.has('x-forwarded-host')) {
-    head += `X-Forwarded-Host: ${(trusted && first(headers['x-forwarded-host'])) || host}\r\n`
-  }
+  const forwardedHost = (trusted && first(headers['x-forwarded-host'])) || host
+  if (forwardedHost !== '' && !drop.has('x-forwarded-host')) head += `X-Forwarded-Host: ${forwardedHost}\r\n`
   if (!drop.has('x-request-id')) head += `X-Request-Id: ${input.id}\r\n`
   if (requestHeaders !== undefined) for (const [name, value] of requestHeaders.set) head += `${name}: ${value}\r\n`
   if (CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')

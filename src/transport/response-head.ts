@@ -64,7 +64,7 @@ export function listedFields(connection: string): Set<string> {
   const listed = new Set(
     connection
       .toLowerCase()
-      .split(',', 100)
+      .split(',')
       .map((option) => option.trim()),
   )
   // Framing and the target are never a matter of one hop, whatever a sender lists (RFC 9110, section 7.6.1).

@@ -37,6 +37,7 @@ class Reader implements Call {
   readonly repeatable = false
   readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000 }
   readonly headBy = Infinity
+  readonly abandoned = false
   readonly flushed = false
   readonly #done: (seen: Seen | undefined) => void
   #head: ResponseHead | undefined
