@@ -103,6 +103,10 @@ export class Exchange implements RequestInfo {
     return this.raw.method ?? ''
   }
 
+  get query(): string {
+    return this.#target.query
+  }
+
   get ip(): string {
     return (this.#ip ??= this.#context.peers.clientOf(this.peer, this.header('x-forwarded-for')))
   }

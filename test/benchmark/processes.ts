@@ -127,8 +127,8 @@ export async function startPeer(peer: Peer, backends: readonly number[]): Promis
     cpuUs: () => family().reduce((sum, each) => sum + ticks(each), 0) * TICK_US,
     rssMiB: () => family().reduce((sum, each) => sum + rss(each), 0),
     stop: () => {
+      child.once('exit', () => rmSync(folder, { recursive: true, force: true }))
       child.kill('SIGTERM')
-      rmSync(folder, { recursive: true, force: true })
     },
   }
 }
