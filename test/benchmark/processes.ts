@@ -57,17 +57,19 @@ export async function startBackends(): Promise<{ ports: number[]; stop: () => vo
   return { ports, stop: () => children.forEach((child) => child.kill()) }
 }
 
-function sluice(access: boolean): Peer['start'] {
+/** With `moreRoutes`, that many others stand beside the one that takes the requests. */
+function sluice(access: boolean, moreRoutes = 2): Peer['start'] {
   return (port, backends, folder) => {
     const config = `${folder}/sluice-${port}.json`
     const pools = Object.fromEntries(
       ['one', 'two', 'three'].map((name) => [name, { backends: backends.map((each) => `http://127.0.0.1:${each}`) }]),
     )
-    const routes = [
-      { path: '/*', pool: 'one' },
-      { path: '/other/*', pool: 'two' },
-      { path: '/third/:id', pool: 'three', methods: ['POST'] },
-    ]
+    const others = Array.from({ length: moreRoutes }, (_, n) =>
+      n % 2 === 0
+        ? { path: `/other/${n}/*`, pool: 'two' }
+        : { path: `/third/${n}/:id`, pool: 'three', methods: ['POST'] },
+    )
+    const routes = [{ path: '/*', pool: 'one' }, ...others]
     const log = { level: 'info', access }
     writeFileSync(config, JSON.stringify({ listen: { host: '127.0.0.1', port }, admin: false, log, pools, routes }))
     const sh = `exec "$0" "$1" run --config "$2" > "${folder}/access-${port}.log"`
@@ -109,6 +111,12 @@ export const PEERS: readonly Peer[] = [
   { name: 'reply-from', start: application('reply-from.ts') },
   { name: 'fastify-undici', start: application('fastify-undici.ts') },
   { name: 'nginx', start: nginx },
+]
+
+/** Whether the number of routes costs a request anything: `npm run bench -- routes`. */
+export const BY_ROUTES: readonly Peer[] = [
+  { name: '10 routes', start: sluice(false, 9) },
+  { name: '10,000 routes', start: sluice(false, 9999) },
 ]
 
 let nextPort = 18_080

@@ -5,14 +5,16 @@
  *
  *   npm run bench                     both cases, five rounds
  *   npm run bench -- --rounds 9 --only sluice,nginx --case small
+ *   npm run bench -- routes           Sluice with 10 routes beside Sluice with 10,000
  */
 import { parseArgs } from 'node:util'
 
 import { CASES, type Case } from './cases.ts'
 import { Load } from './load-client.ts'
-import { PEERS, startBackends, startPeer, type Running } from './processes.ts'
+import { BY_ROUTES, PEERS, startBackends, startPeer, type Running } from './processes.ts'
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
@@ -23,8 +25,10 @@ const { values } = parseArgs({
 
 const rounds = Number(values.rounds)
 const wanted = values.only === '' ? undefined : new Set(values.only.split(','))
-const peers = PEERS.filter(({ name }) => wanted === undefined || wanted.has(name))
-const cases = CASES.filter(({ name }) => values.case === '' || values.case === name)
+const routes = positionals[0] === 'routes'
+const peers = (routes ? BY_ROUTES : PEERS).filter(({ name }) => wanted === undefined || wanted.has(name))
+const only = routes ? 'small' : values.case
+const cases = CASES.filter(({ name }) => only === '' || only === name)
 
 const backends = await startBackends()
 const load = await Load.start()
@@ -73,7 +77,8 @@ async function measure(each: Case): Promise<void> {
 function print(each: Case, connections: number, samples: ReadonlyMap<string, Sample[]>): void {
   const base = median((samples.get('nginx') ?? [...samples.values()][0] ?? []).map(({ cpuUs }) => cpuUs))
   console.log(`\n${each.title}, ${connections} connections, ${each.requests} requests a round, ${rounds} rounds`)
-  console.log('| proxy | µs a request (median, min–max) | to nginx | requests/s | p50 ms | p99 ms | MiB |')
+  const against = samples.has('nginx') ? 'nginx' : 'the first'
+  console.log(`| proxy | µs a request (median, min–max) | to ${against} | requests/s | p50 ms | p99 ms | MiB |`)
   console.log('|---|---|---|---|---|---|---|')
   for (const [name, all] of samples) {
     const cpu = all.map(({ cpuUs }) => cpuUs)
