@@ -274,8 +274,7 @@ const STATUS: Readonly<Record<string, readonly [status: number, error: string, r
 }
 
 /** Words that would tell a client what is behind the gateway. */
-const LEAK =
-  /127\.0\.0\.1|localhost|ECONN|EPIPE|ETIMEDOUT|UND_ERR|ERR_|node:|node_modules|\.ts\b|\.js\b|\n\s+at |\/work/
+const LEAK = /127\.0\.0\.1|localhost|ECONN|EPIPE|ETIMEDOUT|UND_ERR|ERR_|node:|node_modules|\.ts\b|\.js\b|\n\s+at /
 
 /** BF-30: the answer is Sluice's own, with this code, in the form of the contract, and gives nothing away. */
 export function isError(t: Test, answer: Answer, code: string, ports: readonly number[] = [], name = code): void {
@@ -297,5 +296,6 @@ export function isError(t: Test, answer: Answer, code: string, ports: readonly n
   if (retryAfter) t.match(valuesOf(answer, 'retry-after')[0] ?? '', /^[1-9]\d*$/, `${name}: Retry-After in seconds`)
   const everything = `${answer.head}\n${text}`
   t.notMatch(everything, LEAK, `${name}: gives nothing away`)
+  t.notOk(everything.includes(process.cwd()), `${name}: no path`)
   for (const port of ports) t.notOk(text.includes(String(port)) || answer.head.includes(`:${port}`), `${name}: no port`)
 }
