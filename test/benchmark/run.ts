@@ -5,6 +5,7 @@
  *
  *   npm run bench                     both cases, five rounds
  *   npm run bench -- --rounds 9 --only sluice,nginx --case small
+ *   npm run bench -- algorithms       what a pick costs, by algorithm and number of backends
  *   npm run bench -- routes           Sluice with 10 routes beside Sluice with 10,000
  */
 import { parseArgs } from 'node:util'
@@ -22,6 +23,11 @@ const { values, positionals } = parseArgs({
     connections: { type: 'string', default: '64' },
   },
 })
+
+if (positionals[0] === 'algorithms') {
+  await import('./algorithms.ts')
+  process.exit()
+}
 
 const rounds = Number(values.rounds)
 const wanted = values.only === '' ? undefined : new Set(values.only.split(','))

@@ -12,7 +12,15 @@ const deps = { clock: new VirtualClock(), random: () => 0 }
 
 void test('the built-in ones are there, each registry its own', async (t) => {
   const registry = builtInAlgorithms()
-  t.ok(['round-robin', 'weighted-round-robin'].every((name) => registry.names().includes(name)))
+  t.same(registry.names(), [
+    'round-robin',
+    'weighted-round-robin',
+    'random',
+    'least-connections',
+    'power-of-two',
+    'peak-ewma',
+    'consistent-hash',
+  ])
   registry.register('mine', () => registry.create('round-robin', {}, deps))
   t.notOk(builtInAlgorithms().names().includes('mine'))
   t.equal(registry.create('mine', {}, deps).pick(members(1), request()).id, 'A')

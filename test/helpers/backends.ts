@@ -35,5 +35,6 @@ function guarded(id: string, weight: number, inFlight: number): Backend {
 /** The n-th of ever-different requests. */
 export function request(n = 0): RequestInfo {
   const ip = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
-  return { method: 'GET', path: `/items/${n}`, ip, header: (name) => (name === 'x-user' ? `user-${n}` : undefined) }
+  const header = (name: string): string | undefined => (name === 'x-user' ? `user-${n}` : undefined)
+  return { method: 'GET', path: `/items/${n}`, query: `?n=${n}`, ip, header }
 }

@@ -11,6 +11,8 @@ export interface RequestInfo {
   readonly method: string
   /** The path as the client sent it, without the query. */
   readonly path: string
+  /** What the client sent behind the path, from the question mark on; '' when there is none. */
+  readonly query: string
   /** The client's address: the peer's, or the one a trusted proxy vouches for. */
   readonly ip: string
   /** The first value of a header field, by its lower-case name. */

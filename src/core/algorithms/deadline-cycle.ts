@@ -1,0 +1,153 @@
+/**
+ * The turns of smooth weighted round robin for many candidates: the same promise, at the logarithm of the cost. Each
+ * pick a candidate may get has a window: the n-th of one that should get every p-th pick begins at (n - 1) x p and has
+ * its deadline at n x p, in picks. Of those whose window has begun the earliest deadline wins. That is WF2Q (Bennett
+ * and Zhang, "WF2Q: Worst-case Fair Weighted Fair Queueing", 1996) with requests for packets: nobody is ever a whole
+ * pick ahead of its share or behind it (Tijdeman, "The chairman assignment problem", 1980). Without the beginnings, by
+ * deadlines alone, a heavy candidate would have all its picks in one go.
+ */
+import type { Cycle } from './turns.ts'
+
+/**
+ * Times are compared in these parts of a pick. What is equal must not differ by a rounding error, or ties would be broken
+ * one way in this cycle and the other way in the next.
+ */
+const PARTS = 2 ** 20
+
+/** Picks after which they are counted from 0 again, to keep them precise: once in some seconds at the very most. */
+const RECOUNT = 2 ** 22
+
+export class DeadlineCycle implements Cycle {
+  readonly #weights: Float64Array
+  readonly #total: number
+  /** Where the window of each candidate's first pick began, and how many picks it got since. */
+  readonly #origins: Float64Array
+  readonly #got: Float64Array
+  /** Of the window each candidate is in, or waits for. */
+  readonly #begins: Float64Array
+  readonly #deadlines: Float64Array
+  #waiting: IndexHeap
+  #ready: IndexHeap
+  #picks = 0
+
+  constructor(weights: Float64Array, total: number, credits: Float64Array) {
+    this.#weights = weights
+    this.#total = total
+    this.#origins = new Float64Array(weights.length)
+    this.#got = new Float64Array(weights.length)
+    this.#begins = new Float64Array(weights.length)
+    this.#deadlines = new Float64Array(weights.length)
+    this.#waiting = new IndexHeap(this.#begins)
+    this.#ready = new IndexHeap(this.#deadlines)
+    this.#restart(credits)
+  }
+
+  get stepCost(): number {
+    return 4 * Math.ceil(Math.log2(this.#weights.length + 1))
+  }
+
+  /** A window that begins in c picks is as much as c x weight gained too much. */
+  get credits(): Float64Array {
+    return this.#weights.map((weight, index) =>
+      weight === 0 ? -Infinity : (this.#picks - this.#beginOf(index)) * weight,
+    )
+  }
+
+  next(): number {
+    if (this.#picks === RECOUNT) this.#restart(this.credits)
+    while (this.#waiting.size > 0 && (this.#begins[this.#waiting.top] ?? 0) <= this.#picks) this.#admit()
+    // Nobody's window has begun when one left that was owed something: then whose is the next to begin.
+    if (this.#ready.size === 0) this.#admit()
+    const picked = this.#ready.top
+    this.#ready.dropTop()
+    this.#got[picked] = (this.#got[picked] ?? 0) + 1
+    this.#open(picked)
+    this.#picks += 1
+    return picked
+  }
+
+  #restart(credits: Float64Array): void {
+    this.#picks = 0
+    this.#waiting = new IndexHeap(this.#begins)
+    this.#ready = new IndexHeap(this.#deadlines)
+    for (let index = 0; index < this.#weights.length; index += 1) {
+      const weight = this.#weights[index] ?? 0
+      if (weight === 0) continue
+      this.#got[index] = 0
+      this.#origins[index] = -(credits[index] ?? 0) / weight
+      this.#open(index)
+    }
+  }
+
+  #admit(): void {
+    const index = this.#waiting.top
+    this.#waiting.dropTop()
+    this.#ready.add(index)
+  }
+
+  #open(index: number): void {
+    const begin = this.#beginOf(index)
+    this.#begins[index] = Math.round(begin * PARTS) / PARTS
+    this.#deadlines[index] = Math.round((begin + this.#periodOf(index)) * PARTS) / PARTS
+    this.#waiting.add(index)
+  }
+
+  /** Multiplied out, so that the rounding of one window does not add to that of the next. */
+  #beginOf(index: number): number {
+    return (this.#origins[index] ?? 0) + (this.#got[index] ?? 0) * this.#periodOf(index)
+  }
+
+  #periodOf(index: number): number {
+    return this.#total / (this.#weights[index] ?? 1)
+  }
+}
+
+/** Positions in a binary heap by a key that each has; among equals the first position is on top. */
+class IndexHeap {
+  readonly #keys: Float64Array
+  readonly #heap: Int32Array
+  size = 0
+
+  constructor(keys: Float64Array) {
+    this.#keys = keys
+    this.#heap = new Int32Array(keys.length)
+  }
+
+  get top(): number {
+    return this.#heap[0] ?? 0
+  }
+
+  add(index: number): void {
+    let hole = this.size
+    this.size += 1
+    while (hole > 0) {
+      const parent = (hole - 1) >>> 1
+      const above = this.#heap[parent] ?? 0
+      if (!this.#isBefore(index, above)) break
+      this.#heap[hole] = above
+      hole = parent
+    }
+    this.#heap[hole] = index
+  }
+
+  dropTop(): void {
+    this.size -= 1
+    const last = this.#heap[this.size] ?? 0
+    let hole = 0
+    for (;;) {
+      let child = 2 * hole + 1
+      if (child >= this.size) break
+      if (child + 1 < this.size && this.#isBefore(this.#heap[child + 1] ?? 0, this.#heap[child] ?? 0)) child += 1
+      const below = this.#heap[child] ?? 0
+      if (!this.#isBefore(below, last)) break
+      this.#heap[hole] = below
+      hole = child
+    }
+    this.#heap[hole] = last
+  }
+
+  #isBefore(one: number, other: number): boolean {
+    const difference = (this.#keys[one] ?? 0) - (this.#keys[other] ?? 0)
+    return difference < 0 || (difference === 0 && one < other)
+  }
+}
