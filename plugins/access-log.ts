@@ -16,7 +16,10 @@ export default fp<AccessLogOptions>(
       const failed = exchange.outcome === 'refused' || exchange.outcome === 'broken'
       if (!failed && !options.all) return
       const entry = describe(exchange)
-      if (failed) app.log.warn(entry, 'request failed')
+      // A client that asks for what it cannot have is no concern of whoever reads the warnings.
+      if (failed && (exchange.outcome === 'broken' || exchange.res.statusCode >= 500))
+        app.log.warn(entry, 'request failed')
+      else if (failed) app.log.info(entry, 'request refused')
       else app.log.info(entry, 'request')
     })
     done()

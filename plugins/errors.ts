@@ -6,20 +6,36 @@ import fp from 'fastify-plugin'
 
 import { sendError, SluiceError } from '../src/errors.ts'
 
-function logRefusal(error: SluiceError, request: FastifyRequest): void {
-  const { id, method, ip, url } = request
-  request.log.info({ requestId: id, client: ip, method, path: url, code: error.code }, 'request refused')
+export interface ErrorOptions {
+  /** What to do with errors that are not Sluice's own: answer for them, or leave them to the application around. */
+  readonly others: 'answer' | 'leave'
 }
 
-export default fp(
-  (app, _options, done) => {
+export default fp<ErrorOptions>(
+  (app, options, done) => {
     app.setErrorHandler((error, request, reply) => {
-      if (!(error instanceof SluiceError)) return reply.send(error)
-      // What never became an exchange is in no access log.
-      if (request.exchange === null) logRefusal(error, request)
-      return sendError(error, request, reply)
+      if (error instanceof SluiceError) {
+        // What never became an exchange is in no access log.
+        if (request.exchange === null) logRefusal(error, request)
+        return sendError(error, request, reply)
+      }
+      if (options.others === 'leave') throw error
+      if (statusOf(error) < 500) return reply.send(error)
+      // The words of a plugin's error are for the log: they may name anything.
+      app.log.error({ requestId: request.id, err: error }, 'a plugin failed')
+      return sendError(new SluiceError('SLUICE_INTERNAL'), request, reply)
     })
     done()
+
+    function logRefusal({ code }: SluiceError, { id, method, ip, url }: FastifyRequest): void {
+      const path = url.split('?', 1)[0]
+      app.log.info({ requestId: id, client: ip, method, path, code }, 'request refused')
+    }
   },
   { name: 'sluice-errors' },
 )
+
+function statusOf(error: unknown): number {
+  const status: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'statusCode') : undefined
+  return typeof status === 'number' ? status : 500
+}

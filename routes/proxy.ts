@@ -24,14 +24,14 @@ const ATTEMPTS = 2
 // All that Node's parser knows. CONNECT never comes as a request.
 const FORWARDED = METHODS.filter((method) => method !== 'CONNECT')
 
-export default function proxy(app: FastifyInstance, options: ProxyOptions, done: () => void): void {
+// Async, so that what goes wrong in here, such as a route that a plugin has taken, is the registration's failure.
+export default async function proxy(app: FastifyInstance, options: ProxyOptions): Promise<void> {
   takeBodiesAsTheyAre(app)
   for (const method of FORWARDED)
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   app.route({ method: FORWARDED, url: '/*', exposeHeadRoute: false, handler: handle })
   // Mounted below a prefix: '/*' begins with the slash behind it.
   if (app.prefix !== '') app.route({ method: FORWARDED, url: '', exposeHeadRoute: false, handler: handle })
-  done()
 
   function handle(request: FastifyRequest, reply: FastifyReply): void {
     const target = parseTarget(request.raw.url ?? '')
@@ -69,8 +69,8 @@ export default function proxy(app: FastifyInstance, options: ProxyOptions, done:
     // Its 'close' says the rest.
     if (error.kind === 'client-gone') return void exchange.res.destroy()
     if (exchange.begun) return exchange.cut()
-    if (exchange.attempt !== undefined) exchange.tried.add(exchange.attempt.lease.member)
-    const othersLeft = exchange.tried.size < exchange.forwarding.pool.candidates.length
+    if (exchange.attempt !== undefined) (exchange.tried ??= new Set()).add(exchange.attempt.lease.member)
+    const othersLeft = (exchange.tried?.size ?? 0) < exchange.forwarding.pool.candidates.length
     if (blame === 'backend' && unsent && exchange.attempts < ATTEMPTS && othersLeft) attempt(exchange)
     else refuse(exchange, new SluiceError(code))
   }

@@ -9,12 +9,13 @@ import errors from '../plugins/errors.ts'
 import forward from '../plugins/forward.ts'
 import lifecycle from '../plugins/lifecycle.ts'
 import observers from '../plugins/observers.ts'
+import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
 import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
 import proxy from '../routes/proxy.ts'
 import type { Settings } from './config/settings.ts'
-import { adminOptions, gatewayOptions } from './listener.ts'
+import { adminOptions, answerOddities, gatewayOptions } from './listener.ts'
 import { VERSION } from './package.ts'
 import { Peers } from './transport/peer.ts'
 
@@ -35,10 +36,12 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   const peers = new Peers(settings.listen.trustedProxies)
   const app = Fastify(gatewayOptions(settings, peers))
   app.server.maxConnections = settings.listen.maxConnections || Infinity
+  answerOddities(app)
   const { pools, routes } = settings
 
   await app.register(lifecycle)
-  await app.register(errors)
+  await app.register(requestId)
+  await app.register(errors, { others: 'answer' })
   await app.register(observers)
   await app.register(accessLog, { all: settings.log.access })
   await app.register(algorithms)

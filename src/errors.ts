@@ -18,7 +18,7 @@ export const ERRORS = {
   SLUICE_BAD_REQUEST: { status: 400, message: 'The request cannot be forwarded safely' },
   SLUICE_BODY_TOO_LARGE: { status: 413, message: 'The request body is larger than this route accepts' },
   SLUICE_CLIENT_TIMEOUT: { status: 408, message: 'The client stopped sending its request' },
-  SLUICE_INTERNAL: { status: 500, message: 'The gateway could not pass the answer on' },
+  SLUICE_INTERNAL: { status: 500, message: 'The gateway failed to handle this request' },
   SLUICE_NO_BACKEND: { status: 503, message: 'No backend is available', retryAfter: 1 },
   SLUICE_QUEUE_FULL: { status: 503, message: 'Too many requests are waiting for a backend', retryAfter: 1 },
   SLUICE_QUEUE_TIMEOUT: { status: 503, message: 'No connection to a backend became free in time', retryAfter: 1 },

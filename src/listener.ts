@@ -8,7 +8,9 @@ import type { Socket } from 'node:net'
 
 import {
   LogController,
+  type FastifyBaseLogger,
   type FastifyHttpOptions,
+  type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
   type RawServerDefault,
@@ -44,7 +46,9 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
     routerOptions: { maxParamLength: listen.maxHeaderSize },
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) =>
       sendError(new SluiceError('SLUICE_BAD_REQUEST'), request, reply),
-    clientErrorHandler: answerClientError,
+    clientErrorHandler(this: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket) {
+      answerClientError(this.log, error, socket)
+    },
     http: {
       maxHeaderSize: listen.maxHeaderSize,
       headersTimeout: listen.headersTimeoutMs,
@@ -80,18 +84,18 @@ const waitedFor = new WeakMap<Socket, ServerResponse>()
  * What Node's parser refuses gets an answer too, where one can still be read, and the connection is closed. Answers to
  * requests before it come first, whole: it stands behind them.
  */
-function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+function answerClientError(log: FastifyBaseLogger, error: NodeJS.ErrnoException, socket: Socket): void {
   const answer = answerUnderWay(socket)
   if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
-  else if (answer === undefined) refuse(error, socket)
+  else if (answer === undefined) refuse(log, error, socket)
   else if (!answer.req.complete) {
     // The body of the very request that is being answered is at fault.
     if (answer.headersSent) socket.destroy()
-    else refuse(error, socket)
+    else refuse(log, error, socket)
   } else if (answer !== waitedFor.get(socket)) {
     // Node reports what comes behind the fault as further faults: one wait is enough for each answer.
     waitedFor.set(socket, answer)
-    answer.once('finish', () => answerClientError(error, socket))
+    answer.once('finish', () => answerClientError(log, error, socket))
   }
 }
 
@@ -101,16 +105,31 @@ function answerUnderWay(socket: Socket): ServerResponse | undefined {
   return message instanceof ServerResponse ? message : undefined
 }
 
-function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+function refuse(log: FastifyBaseLogger, error: NodeJS.ErrnoException, socket: Socket): void {
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
   const code: ErrorCode = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'SLUICE_CLIENT_TIMEOUT' : 'SLUICE_BAD_REQUEST'
   const status = tooLarge ? 431 : ERRORS[code].status
   const id = randomBytes(8).toString('hex')
   const body = errorBody(status, code, tooLarge ? 'The request head is too large' : ERRORS[code].message, id)
   const content = JSON.stringify(body)
+  log.info({ requestId: id, client: socket.remoteAddress, status, code, reason: error.code }, 'request refused')
   const answer =
     `HTTP/1.1 ${status} ${body.error}\r\nContent-Type: application/json; charset=utf-8\r\nX-Request-Id: ${id}\r\n` +
     `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`
   // A client that keeps its side open would keep the socket for ever; one that is closed at once could lose the answer.
   socket.end(answer, () => setTimeout(() => socket.destroy(), LINGER_MS).unref())
+}
+
+/** What Node would answer in its own words, or not at all: Expect with something else than 100-continue, and CONNECT. */
+export function answerOddities(app: FastifyInstance): void {
+  app.server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
+    const id = randomBytes(8).toString('hex')
+    const body = errorBody(417, 'SLUICE_BAD_REQUEST', 'Only 100-continue can be expected', id)
+    const fields = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': id, connection: 'close' }
+    response.writeHead(417, fields).end(JSON.stringify(body))
+  })
+  app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+    socket.on('error', () => socket.destroy())
+    refuse(app.log, Object.assign(new Error('CONNECT'), { code: 'CONNECT' }), socket)
+  })
 }

@@ -4,14 +4,16 @@
  */
 import type { FastifyInstance } from 'fastify'
 
+import accessLog from '../plugins/access-log.ts'
 import algorithms from '../plugins/algorithms.ts'
 import errors from '../plugins/errors.ts'
 import forward from '../plugins/forward.ts'
 import lifecycle from '../plugins/lifecycle.ts'
 import observers from '../plugins/observers.ts'
+import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
 import proxy from '../routes/proxy.ts'
-import { checkObject, ConfigError } from './config/check.ts'
+import { checkObject, ConfigError, type Problem } from './config/check.ts'
 import type { PoolConfig, RouteConfig } from './config/schema.ts'
 import type { AlgorithmFactory } from './core/algorithms/algorithm.ts'
 import { Peers } from './transport/peer.ts'
@@ -31,6 +33,7 @@ export interface MountOptions extends Pick<RouteConfig, 'rewrite' | 'requestHead
 /** @throws {ConfigError} when the options are wrong; its `problems` name each mistake */
 export async function sluice(app: FastifyInstance, options: MountOptions): Promise<void> {
   const { prefix } = app
+  refuseUnknown(options, prefix)
   const { pool, trustedProxies = [], bodyTimeout = '30s', rewrite, requestHeaders, responseHeaders } = options
   const rules = Object.entries({ rewrite, requestHeaders, responseHeaders }).filter(([, rule]) => rule !== undefined)
   const { settings, problems } = checkObject({
@@ -38,12 +41,14 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
     pools: { pool },
     routes: [{ path: `${prefix}/*`, pool: 'pool', ...Object.fromEntries(rules) }],
   })
-  if (settings === undefined) throw new ConfigError(problems)
+  if (settings === undefined) throw new ConfigError(problems.map(asOption))
   const { listen, pools, routes } = settings
 
   await app.register(lifecycle)
-  await app.register(errors)
+  await app.register(requestId)
+  await app.register(errors, { others: 'leave' })
   await app.register(observers)
+  await app.register(accessLog, { all: false })
   await app.register(algorithms)
   for (const [name, factory] of Object.entries(options.algorithms ?? {})) app.algorithms.register(name, factory)
   await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs })
@@ -53,4 +58,32 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
     closing: () => app.lifecycle.closing,
     find: () => app.snapshot.routes[0]?.forwarding,
   })
+}
+
+// The last three are Fastify's, for any plugin.
+const OPTIONS: ReadonlySet<string> = new Set([
+  'pool',
+  'rewrite',
+  'requestHeaders',
+  'responseHeaders',
+  'trustedProxies',
+  'bodyTimeout',
+  'algorithms',
+  'prefix',
+  'logLevel',
+  'logSerializers',
+])
+
+function refuseUnknown(options: MountOptions, prefix: string): void {
+  const problems: Problem[] = Object.keys(options)
+    .filter((name) => !OPTIONS.has(name))
+    .map((name) => ({ path: name, message: `unknown option, expected one of ${[...OPTIONS].join(', ')}` }))
+  if (prefix.endsWith('/')) problems.push({ path: 'prefix', message: 'expected no slash at the end' })
+  if (!('pool' in options)) problems.push({ path: 'pool', message: 'expected a pool, as in { backends: [URL] }' })
+  if (problems.length > 0) throw new ConfigError(problems)
+}
+
+/** A problem in the words of the options: the pool and the route around them are ours. */
+function asOption(problem: Problem): Problem {
+  return { ...problem, path: problem.path.replace(/^pools\.pool/, 'pool').replace(/^(?:routes\[0\]|listen)\.?/, '') }
 }

@@ -52,7 +52,7 @@ async function listen(app: FastifyInstance, at: { host: string; port: number }, 
     await app.listen({ host, port })
     app.log.level = level
   } catch (error) {
-    throw new StartError(`cannot listen on ${host}:${port} (${key}): ${messageOf(error)}`, { cause: error })
+    throw new StartError(`cannot listen on ${host}:${port} (${key}): ${reasonOf(error)}`, { cause: error })
   }
 }
 
@@ -63,10 +63,14 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'there is no such host',
 }
 
+function reasonOf(error: unknown): string {
+  const reason = error instanceof Error && 'code' in error ? REASONS[String(error.code)] : undefined
+  return reason ?? messageOf(error)
+}
+
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  const reason = 'code' in error ? REASONS[String(error.code)] : undefined
-  return reason ?? error.message.replace(/\n[^]*/, '')
+  return error.message.replace(/\n[^]*/, '')
 }
 
 function greeting(app: FastifyInstance, settings: Settings, file: string): string {

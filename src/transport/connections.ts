@@ -39,16 +39,6 @@ export class Connections implements ConnectionOwner {
     this.#settings = settings
   }
 
-  /** How many connections are open or being opened. */
-  get open(): number {
-    return this.#open.size
-  }
-
-  /** How many calls wait for a connection. */
-  get waiting(): number {
-    return this.#waiting.size
-  }
-
   /** Serves `call` as soon as a connection is free; its own methods tell what became of it. */
   send(call: Call): void {
     const connection = this.#takeIdle()

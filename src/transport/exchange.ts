@@ -51,7 +51,7 @@ export class Exchange implements RequestInfo {
   readonly peer: Peer
   readonly startedAt = performance.now()
   /** The backends that were tried and failed. */
-  readonly tried = new Set<Backend>()
+  tried: Set<Backend> | undefined
   readonly body: RequestBody | undefined
   readonly #context: ExchangeContext
   readonly #target: Target
@@ -240,7 +240,7 @@ export class Exchange implements RequestInfo {
       fields = withoutFields(fields, rules.drop)
       for (const [name, value] of rules.set) fields.push(name, value)
     }
-    fields = withoutFields(this.#withReplyHeaders(fields), REQUEST_ID)
+    fields = withoutRequestId(this.#withReplyHeaders(fields))
     fields.push('X-Request-Id', this.request.id)
     // An HTTP/1 connection whose request was not read to its end cannot carry another one.
     if (!this.raw.complete || this.#context.closing()) fields.push('Connection', 'close')
@@ -251,7 +251,9 @@ export class Exchange implements RequestInfo {
   #withReplyHeaders(fields: string[]): string[] {
     const own = this.reply.getHeaders()
     const names = Object.keys(own)
-    if (names.length === 0 || this.callback !== undefined) return fields
+    // The request id is added anyway.
+    const none = names.length === 0 || (names.length === 1 && names[0] === 'x-request-id')
+    if (none || this.callback !== undefined) return fields
     const merged = withoutFields(fields, new Set(names))
     for (const name of names) {
       const value = own[name]
@@ -259,6 +261,16 @@ export class Exchange implements RequestInfo {
     }
     return merged
   }
+}
+
+/** Looks before it copies: hardly a backend sends one. */
+function withoutRequestId(fields: string[]): string[] {
+  for (let i = 0; i < fields.length; i += 2) {
+    // 12 is its length.
+    if (fields[i]?.length === 12 && fields[i]?.toLowerCase() === 'x-request-id')
+      return withoutFields(fields, REQUEST_ID)
+  }
+  return fields
 }
 
 /** The answer as a stream, for applications whose onSend hooks want to see or change it. */

@@ -32,11 +32,6 @@ export class RequestBody implements CallBody {
     stream.on('error', (error) => this.#onRefused('bad-body', error.message))
   }
 
-  /** Whether any of it was read: then it cannot be sent again. */
-  get started(): boolean {
-    return this.#sink !== undefined
-  }
-
   start(sink: BodySink): void {
     this.#sink = sink
     this.#stream.on('data', this.#onData)

@@ -104,8 +104,10 @@ function first(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value[0] : value
 }
 
+/** What the client spoke: the first of a list, if every proxy on the way has added to it. */
 function scheme(value: string | string[] | undefined): string | undefined {
-  return value === 'http' || value === 'https' ? value : undefined
+  const spoken = first(value)?.split(',', 1)[0]?.trim().toLowerCase()
+  return spoken === 'http' || spoken === 'https' ? spoken : undefined
 }
 
 /** The client's fields that go on: not those of this hop, not those we write, not those it may not claim. */

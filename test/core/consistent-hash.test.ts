@@ -8,10 +8,10 @@ import type { Algorithm, RequestInfo } from '../../src/core/algorithms/algorithm
 import { builtInAlgorithms } from '../../src/core/algorithms/built-in.ts'
 import type { Backend } from '../../src/core/backend.ts'
 import type { Member } from '../../src/core/member.ts'
-import { algorithmContract } from '../helpers/algorithm-contract.ts'
-import { candidates, member, members, request } from '../helpers/backends.ts'
-import { seededRandom } from '../helpers/random.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import { candidates, member, members, request } from '../../src/testing/backends.ts'
+import { seededRandom } from '../../src/testing/random.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const ENGINES = ['ring', 'maglev', 'rendezvous'] as const
 /** Whose change of the set moves nothing but what it must; Maglev trades some of that for evenness. */

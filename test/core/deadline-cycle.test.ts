@@ -6,8 +6,8 @@ import { test } from 'tap'
 
 import { DeadlineCycle } from '../../src/core/algorithms/deadline-cycle.ts'
 import { weightedRoundRobin } from '../../src/core/algorithms/weighted-round-robin.ts'
-import { members, request } from '../helpers/backends.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { members, request } from '../../src/testing/backends.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 function cycleOf(weights: readonly number[], credits?: readonly number[]): DeadlineCycle {
   const total = weights.reduce((sum, weight) => sum + weight, 0)

@@ -6,9 +6,9 @@ import { test } from 'tap'
 
 import { leastConnections } from '../../src/core/algorithms/least-connections.ts'
 import { weightedRoundRobin } from '../../src/core/algorithms/weighted-round-robin.ts'
-import { algorithmContract } from '../helpers/algorithm-contract.ts'
-import { candidates, members, request } from '../helpers/backends.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import { candidates, members, request } from '../../src/testing/backends.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const deps = { clock: new VirtualClock(), random: () => 0 }
 const make = () => leastConnections(undefined, deps)

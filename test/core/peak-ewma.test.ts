@@ -8,10 +8,10 @@ import type { Algorithm } from '../../src/core/algorithms/algorithm.ts'
 import { peakEwma } from '../../src/core/algorithms/peak-ewma.ts'
 import type { Backend } from '../../src/core/backend.ts'
 import type { Member } from '../../src/core/member.ts'
-import { algorithmContract } from '../helpers/algorithm-contract.ts'
-import { members, request } from '../helpers/backends.ts'
-import { seededRandom } from '../helpers/random.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import { members, request } from '../../src/testing/backends.ts'
+import { seededRandom } from '../../src/testing/random.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 interface Setup {
   readonly algorithm: Algorithm

@@ -9,8 +9,8 @@ import { roundRobin } from '../../src/core/algorithms/round-robin.ts'
 import type { Lease } from '../../src/core/lease.ts'
 import type { Member } from '../../src/core/member.ts'
 import { Pool } from '../../src/core/pool.ts'
-import { member, members, request } from '../helpers/backends.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { member, members, request } from '../../src/testing/backends.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 interface Setup {
   readonly pool: Pool

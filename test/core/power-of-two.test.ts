@@ -4,10 +4,10 @@
 import { test } from 'tap'
 
 import { powerOfTwo } from '../../src/core/algorithms/power-of-two.ts'
-import { algorithmContract } from '../helpers/algorithm-contract.ts'
-import { candidates, members, request } from '../helpers/backends.ts'
-import { seededRandom } from '../helpers/random.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import { candidates, members, request } from '../../src/testing/backends.ts'
+import { seededRandom } from '../../src/testing/random.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const make = (seed = 3) => powerOfTwo(undefined, { clock: new VirtualClock(), random: seededRandom(seed) })
 

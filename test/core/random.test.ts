@@ -6,10 +6,10 @@ import { test } from 'tap'
 
 import { random } from '../../src/core/algorithms/random.ts'
 import { WeightedDraw, wholeNumbers } from '../../src/core/algorithms/weighted-draw.ts'
-import { algorithmContract } from '../helpers/algorithm-contract.ts'
-import { members, request } from '../helpers/backends.ts'
-import { seededRandom } from '../helpers/random.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import { members, request } from '../../src/testing/backends.ts'
+import { seededRandom } from '../../src/testing/random.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const deps = { clock: new VirtualClock(), random: () => 0 }
 

@@ -5,8 +5,8 @@ import { test } from 'tap'
 
 import { builtInAlgorithms } from '../../src/core/algorithms/built-in.ts'
 import { AlgorithmRegistry } from '../../src/core/algorithms/registry.ts'
-import { members, request } from '../helpers/backends.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { members, request } from '../../src/testing/backends.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const deps = { clock: new VirtualClock(), random: () => 0 }
 

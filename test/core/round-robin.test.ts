@@ -8,9 +8,9 @@ import { test } from 'tap'
 import { roundRobin } from '../../src/core/algorithms/round-robin.ts'
 import type { Backend } from '../../src/core/backend.ts'
 import { Pool } from '../../src/core/pool.ts'
-import { algorithmContract } from '../helpers/algorithm-contract.ts'
-import { members, request } from '../helpers/backends.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import { members, request } from '../../src/testing/backends.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 function picker(random = () => 0): (list: readonly Backend[], picks: number) => string {
   const algorithm = roundRobin(undefined, { clock: new VirtualClock(), random })

@@ -6,9 +6,9 @@ import { test } from 'tap'
 
 import { weightedRoundRobin } from '../../src/core/algorithms/weighted-round-robin.ts'
 import type { Backend } from '../../src/core/backend.ts'
-import { algorithmContract } from '../helpers/algorithm-contract.ts'
-import { member, members, request } from '../helpers/backends.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import { member, members, request } from '../../src/testing/backends.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 type Pick = (list: readonly Backend[], picks: number) => string[]
 

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { test } from 'tap'
 
-import { backend, startGateway, totals } from '../helpers/gateway.ts'
+import { backend, isError, startGateway, totals } from '../helpers/gateway.ts'
 import { answering, ask, get, inTurn, ok, RawClient, valuesOf } from '../helpers/raw.ts'
 
 async function textOf(payload: unknown): Promise<string> {
@@ -160,4 +160,34 @@ void test('a preParsing hook may put another stream in place of the body', async
   const answer = await ask(t, gateway.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody')
   t.equal(answer.status, 200)
   t.equal(server.requests[0]?.body().toString(), 'BODY')
+})
+
+void test('what a plugin throws is for the log; its own routes and refusals carry the request id, too', async (t) => {
+  const server = await backend(t)
+  const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
+    app.get('/mine', async () => 'mine')
+    app.get('/throws', async () => {
+      throw new Error('secret /etc/passwd')
+    })
+    app.addHook('preHandler', async (request, reply) => {
+      if (request.url === '/fails') throw new Error('secret /etc/passwd')
+      return request.url === '/refused' ? reply.code(403).send('no') : undefined
+    })
+  })
+  await inTurn(['/mine', '/refused', '/'], async (target) => {
+    t.equal(valuesOf(await ask(t, gateway.port, get(target)), 'x-request-id').length, 1, target)
+  })
+  await inTurn(['/throws', '/fails'], async (target) => {
+    isError(t, await ask(t, gateway.port, get(target)), 'SLUICE_INTERNAL', [server.port], target)
+  })
+})
+
+void test('HH-17 another Expect, and CONNECT: refused in our form', async (t) => {
+  const server = await backend(t)
+  const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } })
+  const expect = await ask(t, gateway.port, get('/', ['Expect: foo']))
+  t.equal(expect.status, 417)
+  t.equal(valuesOf(expect, 'x-request-id').length, 1)
+  isError(t, await ask(t, gateway.port, 'CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n'), 'SLUICE_BAD_REQUEST')
+  t.equal(server.requests.length, 0)
 })

@@ -138,3 +138,10 @@ void test('trustedProxies may be everybody', async (t) => {
   await ask(t, port, get('/', ['X-Forwarded-For: 192.0.2.1']))
   t.equal((await server.request(0)).headers['x-forwarded-for'], '192.0.2.1, 127.0.0.1')
 })
+
+void test('X-Forwarded-Proto of trusted proxies in a row: what the client spoke', async (t) => {
+  const server = await backend(t)
+  const { port } = await gatewayTo(t, [server], {}, { listen: { trustedProxies: ['127.0.0.1'] } })
+  await ask(t, port, get('/', ['X-Forwarded-Proto: HTTPS, http']))
+  t.equal((await server.request(0)).headers['x-forwarded-proto'], 'https')
+})

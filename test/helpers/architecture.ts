@@ -7,6 +7,7 @@ import { posix } from 'node:path'
 const LAYERS: ReadonlyArray<readonly [layer: string, files: RegExp]> = [
   ['entry', /^(?:bin\/|src\/(?:server|index|version)\.ts$|src\/cli[./])/],
   ['app', /^src\/(?!errors\.)[^/]+\.ts$/],
+  ['testing', /^src\/testing\//],
   ['routes', /^routes\//],
   ['plugins', /^plugins\//],
   ['transport', /^src\/transport\//],

@@ -95,5 +95,10 @@ void test('a mounted pool: algorithms of the application, and options that are w
   const wrong = Fastify()
   t.teardown(() => wrong.close())
   wrong.register(sluice, { prefix: '/x', pool: { backends: [] } })
-  t.match(await problemsOf(() => wrong.ready()), [/^pools\.pool\.backends: /])
+  t.match(await problemsOf(() => wrong.ready()), [/^pool\.backends: /])
+
+  const unknown = Fastify()
+  t.teardown(() => unknown.close())
+  unknown.register(sluice, Object.assign({ prefix: '/x/', pool: { backends: [url] } }, { hostHeader: 'backend' }))
+  t.match(await problemsOf(() => unknown.ready()), [/^hostHeader: unknown option/, /^prefix: expected no slash/])
 })

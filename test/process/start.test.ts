@@ -139,7 +139,43 @@ void test('the demo, a backend of which finds its port taken: one line, exit cod
   t.equal((await run(t, ['check', file, '--strict'])).code, 0, 'BC-06: that a port is taken is nothing of the file')
   const { code, stdout, stderr } = await run(t, ['run', '-c', file, '--port', '0', '--admin-port', '0'])
   const reason = `the demo backend on 127.0.0.1:${port} cannot listen: the port is taken`
-  t.same({ code, stdout, stderr }, { code: 2, stdout: '', stderr: `sluice: cannot start: ${reason}\n` })
+  t.same({ code, stdout }, { code: 2, stdout: '' })
+  t.match(stderr, /^sluice: cannot start: plugin \/[^\n]*: the demo[^\n]*\n$/)
+  t.ok(stderr.endsWith(`: ${reason}\n`))
+})
+
+void test('a plugin that takes the route for everything, or throws nothing at all: one line, exit code 2', async (t) => {
+  const folder = t.testdir({
+    'package.json': '{ "type": "module" }',
+    'all.js': `export default async (app) => { app.get('/*', async () => 'mine') }`,
+    'null.js': 'throw null',
+    'all.yaml': `${POOL}plugins: [./all.js]\n`,
+    'null.yaml': `${POOL}plugins: [./null.js]\n`,
+  })
+  for (const file of ['all.yaml', 'null.yaml']) {
+    // oxlint-disable-next-line no-await-in-loop -- two processes at once are slower
+    const { code, stderr } = await run(t, ['run', '-c', join(folder, file), '--port', '0', '--admin-port', '0'])
+    t.equal(code, 2, file)
+    t.match(stderr, /^sluice: cannot start: [^\n]+\n$/, file)
+  }
+})
+
+void test('plugins keep the names and dependencies that fastify-plugin gave them', async (t) => {
+  const folder = t.testdir({
+    'package.json': '{ "type": "module" }',
+    'one.js': `const one = async () => {}
+one[Symbol.for('skip-override')] = true
+one[Symbol.for('plugin-meta')] = { name: 'one' }
+export default one`,
+    'two.js': `const two = async () => {}
+two[Symbol.for('skip-override')] = true
+two[Symbol.for('plugin-meta')] = { name: 'two', dependencies: ['missing'] }
+export default two`,
+    'gateway.yaml': `${POOL}plugins: [./one.js, ./two.js]\n`,
+  })
+  const { code, stderr } = await run(t, ['run', '-c', join(folder, 'gateway.yaml'), '--port', '0', '--admin-port', '0'])
+  t.equal(code, 2)
+  t.match(stderr, /plugin \/[^\n]*two\.js: [^\n]*missing/)
 })
 
 void test('BC-06: check has no side effect', async (t) => {

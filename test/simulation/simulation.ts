@@ -8,7 +8,7 @@ import type { Random } from '../../src/core/clock.ts'
 import type { Lease } from '../../src/core/lease.ts'
 import { Member } from '../../src/core/member.ts'
 import { Pool } from '../../src/core/pool.ts'
-import { seededRandom } from '../helpers/random.ts'
+import { seededRandom } from '../../src/testing/random.ts'
 import { EventQueue } from './event-queue.ts'
 
 export interface Contender {

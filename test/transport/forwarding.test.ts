@@ -8,7 +8,7 @@ import { roundRobin } from '../../src/core/algorithms/round-robin.ts'
 import { Pool } from '../../src/core/pool.ts'
 import { compileForwarding, limitOf, type Forwarding, type ForwardingRules } from '../../src/transport/forwarding.ts'
 import { inTurn } from '../helpers/raw.ts'
-import { VirtualClock } from '../helpers/virtual-clock.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const SETTINGS: PoolSettings = {
   name: 'web',

@@ -17,7 +17,7 @@ import {
   withoutFields,
   type ResponseHead,
 } from '../../src/transport/response-head.ts'
-import { seededRandom } from '../helpers/random.ts'
+import { seededRandom } from '../../src/testing/random.ts'
 import { bytesOf, guarded, inTurn, rawBackend } from '../helpers/raw.ts'
 
 interface Seen {

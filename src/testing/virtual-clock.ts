@@ -1,7 +1,7 @@
 /**
  * Time that stands still until a test moves it. Everything that falls due on the way runs in order, at its own time.
  */
-import type { Clock } from '../../src/core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 
 interface Task {
   readonly fn: () => void

@@ -1,9 +1,9 @@
 /**
  * Backends, members and requests as the tests of the core need them.
  */
-import type { RequestInfo } from '../../src/core/algorithms/algorithm.ts'
-import type { Backend } from '../../src/core/backend.ts'
-import { Member } from '../../src/core/member.ts'
+import type { RequestInfo } from '../core/algorithms/algorithm.ts'
+import type { Backend } from '../core/backend.ts'
+import { Member } from '../core/member.ts'
 
 export function member(id: string, weight = 1): Member {
   return new Member(id, new URL('http://127.0.0.1:9000'), weight)

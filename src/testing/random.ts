@@ -1,7 +1,7 @@
 /**
  * Chance that comes out the same at every run.
  */
-import type { Random } from '../../src/core/clock.ts'
+import type { Random } from '../core/clock.ts'
 
 /** mulberry32 (Tommy Ettinger, 2017, public domain): 32 bits of state, good enough for every test of a distribution. */
 export function seededRandom(seed: number): Random {
