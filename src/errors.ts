@@ -47,9 +47,9 @@ export class SluiceError extends Error {
   readonly statusCode: number
   readonly retryAfter: number | undefined
 
-  constructor(code: ErrorCode, options?: { cause?: unknown; message?: string }) {
+  constructor(code: ErrorCode) {
     const kind: ErrorKind = ERRORS[code]
-    super(options?.message ?? kind.message, options?.cause === undefined ? undefined : { cause: options.cause })
+    super(kind.message)
     this.code = code
     this.statusCode = kind.status
     this.retryAfter = kind.retryAfter

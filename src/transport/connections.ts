@@ -54,17 +54,12 @@ export class Connections implements ConnectionOwner {
     if (!this.#waiting.delete(call)) call.connection?.cancel(call)
   }
 
-  /** Closes what is idle now and everything else as soon as its call has ended. */
-  close(): void {
+  /** Closes everything at once; calls under way fail. */
+  destroy(): void {
     this.#closed = true
     clearTimeout(this.#queueTimer)
     clearTimeout(this.#idleTimer)
     for (const connection of this.#idle.splice(0)) connection.destroy()
-  }
-
-  /** Closes everything at once; calls under way fail. */
-  destroy(): void {
-    this.close()
     for (const connection of this.#open) connection.abandon()
     for (const call of this.#waiting.keys()) {
       this.#waiting.delete(call)

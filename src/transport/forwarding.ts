@@ -78,7 +78,7 @@ function literalPrefix(path: string): string {
 
 function compileRules(rules: HeaderRules | undefined): CompiledRules | undefined {
   if (rules === undefined || rules.set.length + rules.remove.length === 0) return undefined
-  const drop = new Set(rules.remove.map((name) => name.toLowerCase()))
+  const drop = new Set(rules.remove)
   for (const [name] of rules.set) drop.add(name.toLowerCase())
   return { drop, set: rules.set }
 }

@@ -1,7 +1,7 @@
 /** What a good configuration becomes, what is only warned about, and that size and strange input do no harm. */
 import t from 'tap'
 import { checkConfig, checkObject, ConfigError, formatProblem } from '../../src/config/check.ts'
-import { editDistance, nearest } from '../../src/config/nearest.ts'
+import { editDistance, nearest } from '../../src/core/nearest.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { readText } from '../../src/config/text.ts'
 

@@ -118,7 +118,7 @@ void t.test("a user's file imports 'sluice' wherever it lies, and gets the packa
   const folder = test.testdir({ user: {}, package: { 'package.json': '{ "type": "module" }' } })
   const source = join(folder, 'package/src')
   mkdirSync(source)
-  cpSync(join(root, 'src/config'), join(source, 'config'), { recursive: true })
+  for (const room of ['config', 'core']) cpSync(join(root, 'src', room), join(source, room), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(folder, 'package/node_modules'))
   writeFileSync(join(source, 'index.ts'), `export { defineConfig } from './config/define.ts'\n`)
   const file = join(folder, 'user/config.ts')

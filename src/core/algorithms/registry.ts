@@ -2,6 +2,7 @@
  * The algorithms that a configuration can name: the built-in ones and those that users register. Adding one is a file
  * and one registration; nothing here or elsewhere has to know what exists.
  */
+import { nearest } from '../nearest.ts'
 import type { Algorithm, AlgorithmDependencies, AlgorithmFactory } from './algorithm.ts'
 
 /** What a name may look like: lower-case words joined by single hyphens, so that it reads the same in every file. */
@@ -48,35 +49,4 @@ export class AlgorithmRegistry {
     const suggestion = near === undefined ? '' : ` Did you mean "${near}"?`
     return `Unknown algorithm "${name}".${suggestion} Known: ${names.length === 0 ? 'none' : names.join(', ')}`
   }
-}
-
-/** The name closest to `word`, if it is close enough to be a slip of the fingers: at most a third of it is wrong. */
-function nearest(word: string, names: readonly string[]): string | undefined {
-  let best: string | undefined
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1
-  for (const name of names) {
-    const distance = editDistance(word.toLowerCase(), name)
-    if (distance >= bestDistance) continue
-    best = name
-    bestDistance = distance
-  }
-  return best
-}
-
-/** Levenshtein's distance, by the two-row dynamic programme of Wagner and Fischer (1974). */
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= a.length; row += 1) {
-    const current = [row]
-    for (let column = 1; column <= b.length; column += 1) {
-      const swap = at(previous, column - 1) + (a[row - 1] === b[column - 1] ? 0 : 1)
-      current.push(Math.min(swap, at(previous, column) + 1, at(current, column - 1) + 1))
-    }
-    previous = current
-  }
-  return at(previous, b.length)
-}
-
-function at(numbers: readonly number[], index: number): number {
-  return numbers[index] ?? Infinity
 }
