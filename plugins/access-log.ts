@@ -39,7 +39,8 @@ function describe(exchange: Exchange): object {
     pool: forwarding.pool.name,
     backend: attempt?.lease.member.id,
     attempts: exchange.attempts,
+    ...(exchange.tries === undefined || attempt === undefined ? {} : { tries: [...exchange.tries, attempt.record] }),
     ms: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
-    ...(error === undefined ? {} : { code: error.code, reason: error.reason }),
+    ...(error === undefined ? {} : error),
   }
 }

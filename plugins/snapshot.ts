@@ -9,23 +9,18 @@ import fp from 'fastify-plugin'
 import { ConfigError, formatPath } from '../src/config/problem.ts'
 import type { PoolSettings, RouteSettings } from '../src/config/settings.ts'
 import type { Algorithm } from '../src/core/algorithms/algorithm.ts'
-import type { Backend } from '../src/core/backend.ts'
 import { Member } from '../src/core/member.ts'
 import { Pool } from '../src/core/pool.ts'
+import { RetryBudget } from '../src/core/retry.ts'
 import { RouteTable } from '../src/routing/table.ts'
 import { Connections } from '../src/transport/connections.ts'
-import { compileForwarding, type Forwarding } from '../src/transport/forwarding.ts'
+import { compileForwarding, type Forwarding, type PoolEntry } from '../src/transport/forwarding.ts'
+import { secureOptions } from '../src/transport/secure.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     readonly snapshot: Snapshot
   }
-}
-
-export interface PoolEntry {
-  readonly settings: PoolSettings
-  readonly pool: Pool
-  readonly connections: ReadonlyMap<Backend, Connections>
 }
 
 export interface Route extends RouteSettings {
@@ -69,15 +64,15 @@ function build(app: FastifyInstance, options: SnapshotOptions): Snapshot {
   const routes = options.routes.map((route): Route => {
     const entry = pools.get(route.pool)
     if (entry === undefined) throw new Error(`Route ${route.path}: there is no pool "${route.pool}"`)
-    const { settings, pool, connections } = entry
-    return { ...route, forwarding: compileForwarding(route, settings, pool, connections, options.clientBodyMs) }
+    return { ...route, forwarding: compileForwarding(route, entry, options.clientBodyMs) }
   })
   return { pools, routes, table: new RouteTable(routes) }
 }
 
 function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
   const { name, backends, connections, timeouts } = settings
-  const limits = { ...connections, connectMs: timeouts.connectMs }
+  const { connectMs, tlsMs } = timeouts
+  const limits = { ...connections, connectMs, tlsMs, secure: secureOptions(settings) }
   const members = backends.map(({ id, url, weight }) => new Member(id, url, weight))
   const pool = new Pool({
     name,
@@ -90,6 +85,7 @@ function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
     settings,
     pool,
     connections: new Map(members.map((member) => [member, new Connections(member.url, limits)])),
+    budget: new RetryBudget(settings.retry.budget, systemClock),
   }
 }
 

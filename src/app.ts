@@ -15,9 +15,12 @@ import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
 import proxy from '../routes/proxy.ts'
 import type { Settings } from './config/settings.ts'
-import { adminOptions, answerOddities, gatewayOptions } from './listener.ts'
+import { offerHttp2 } from './http2.ts'
+import { adminOptions, answerOddities, gatewayOptions, pseudonym, trackConnections } from './listener.ts'
 import { VERSION } from './package.ts'
+import { SERVER_WIDE } from './transport/target.ts'
 import { Peers } from './transport/peer.ts'
+import { takeUpgrades } from './upgrades.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -37,22 +40,27 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   const app = Fastify(gatewayOptions(settings, peers))
   app.server.maxConnections = settings.listen.maxConnections || Infinity
   answerOddities(app)
-  const { pools, routes } = settings
+  const { pools, routes, listen } = settings
 
-  await app.register(lifecycle)
+  await app.register(lifecycle, { graceMs: settings.shutdown.graceMs })
+  trackConnections(app)
+  takeUpgrades(app, () => true)
+  if (listen.tls !== undefined) offerHttp2(app, listen)
   await app.register(requestId)
   await app.register(errors, { others: 'answer' })
   await app.register(observers)
   await app.register(accessLog, { all: settings.log.access })
   await app.register(algorithms)
-  await app.register(snapshot, { pools, routes, clientBodyMs: settings.listen.bodyTimeoutMs })
+  await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs })
   await app.register(forward)
   await app.register(userPlugins, { plugins: settings.plugins })
   await app.register(proxy, {
     peers,
+    via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     find: ({ raw }, { path, authority }) =>
-      app.snapshot.table.find(raw.method ?? '', authority ?? raw.headers.host, path)?.forwarding,
+      app.snapshot.table.find(raw.method ?? '', authority ?? raw.headers.host, path === SERVER_WIDE ? '/' : path)
+        ?.forwarding,
   })
 
   const adminApp = settings.admin && Fastify(adminOptions())

@@ -3,6 +3,7 @@
  * on disk or a library: what is wrong in detail goes to the log, not to the client.
  */
 import { STATUS_CODES, type IncomingMessage } from 'node:http'
+import { Http2ServerRequest } from 'node:http2'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
@@ -18,6 +19,7 @@ export const ERRORS = {
   SLUICE_BAD_REQUEST: { status: 400, message: 'The request cannot be forwarded safely' },
   SLUICE_BODY_TOO_LARGE: { status: 413, message: 'The request body is larger than this route accepts' },
   SLUICE_CLIENT_TIMEOUT: { status: 408, message: 'The client stopped sending its request' },
+  SLUICE_LOOP: { status: 508, message: 'The request has come through this gateway before' },
   SLUICE_INTERNAL: { status: 500, message: 'The gateway failed to handle this request' },
   SLUICE_NO_BACKEND: { status: 503, message: 'No backend is available', retryAfter: 1 },
   SLUICE_QUEUE_FULL: { status: 503, message: 'Too many requests are waiting for a backend', retryAfter: 1 },
@@ -70,7 +72,9 @@ export function sendError(error: SluiceError, request: FastifyRequest, reply: Fa
   const { code, statusCode, retryAfter, message } = error
   reply.code(statusCode).header('x-request-id', request.id)
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
-  if (code === 'SLUICE_BAD_REQUEST' || isUnread(request.raw)) reply.header('connection', 'close')
+  const closes = code === 'SLUICE_BAD_REQUEST' || isUnread(request.raw)
+  // HTTP/2 knows no such field.
+  if (closes && !(request.raw instanceof Http2ServerRequest)) reply.header('connection', 'close')
   reply.type('application/json; charset=utf-8')
   reply.send(JSON.stringify(errorBody(statusCode, code, message, request.id)))
 }

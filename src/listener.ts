@@ -16,7 +16,7 @@ import {
   type RawServerDefault,
 } from 'fastify'
 
-import type { Settings } from './config/settings.ts'
+import type { ListenSettings, Settings } from './config/settings.ts'
 import { errorBody, ERRORS, sendError, SluiceError, type ErrorCode } from './errors.ts'
 import { logStream } from './log.ts'
 import type { Peers } from './transport/peer.ts'
@@ -25,6 +25,8 @@ type Options = FastifyHttpOptions<RawServerDefault>
 
 // How often Node looks for clients that are late with their head: the precision of `headersTimeout`.
 const CHECK_EVERY_MS = 1000
+// Node's own way to say "long".
+const NO_HANDSHAKE_LIMIT_MS = 2 ** 31 - 1
 /** How long a refused client has to read why. */
 const LINGER_MS = 1000
 
@@ -49,13 +51,25 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
     clientErrorHandler(this: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket) {
       answerClientError(this.log, error, socket)
     },
-    http: {
-      maxHeaderSize: listen.maxHeaderSize,
-      headersTimeout: listen.headersTimeoutMs,
-      connectionsCheckingInterval: CHECK_EVERY_MS,
-      insecureHTTPParser: false,
-    },
+    ...serverOptions(listen),
   }
+}
+
+/** Under the name that makes Fastify listen with TLS, or without. Its types want to know which; nothing else does. */
+function serverOptions(listen: ListenSettings): Pick<Options, 'http'> {
+  const http = {
+    maxHeaderSize: listen.maxHeaderSize,
+    headersTimeout: listen.headersTimeoutMs,
+    connectionsCheckingInterval: CHECK_EVERY_MS,
+    insecureHTTPParser: false,
+  }
+  if (listen.tls === undefined) return { http }
+  const { cert, key, minVersion } = listen.tls
+  // A client that does not finish its handshake is one that does not send its request.
+  const handshakeTimeout = listen.headersTimeoutMs || NO_HANDSHAKE_LIMIT_MS
+  const https = { ...http, cert, key, minVersion, handshakeTimeout, ALPNProtocols: ['h2', 'http/1.1'] }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return { https } as Pick<Options, 'http'>
 }
 
 export function adminOptions(): Options {
@@ -118,6 +132,21 @@ function refuse(log: FastifyBaseLogger, error: NodeJS.ErrnoException, socket: So
     `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`
   // A client that keeps its side open would keep the socket for ever; one that is closed at once could lose the answer.
   socket.end(answer, () => setTimeout(() => socket.destroy(), LINGER_MS).unref())
+}
+
+/** How the gateway calls itself in Via. A random name, so that another gateway behind this one is not taken for it. */
+export function pseudonym(via: string | boolean): string {
+  if (typeof via === 'string') return via
+  return via ? `sluice-${randomBytes(4).toString('hex')}` : ''
+}
+
+/** Notes every connection, so that those that outlast the grace can be cut. */
+export function trackConnections(app: FastifyInstance): void {
+  const { open } = app.lifecycle
+  app.server.on('connection', (socket: Socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  })
 }
 
 /** What Node would answer in its own words, or not at all: Expect with something else than 100-continue, and CONNECT. */

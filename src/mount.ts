@@ -16,7 +16,9 @@ import proxy from '../routes/proxy.ts'
 import { checkObject, ConfigError, type Problem } from './config/check.ts'
 import type { PoolConfig, RouteConfig } from './config/schema.ts'
 import type { AlgorithmFactory } from './core/algorithms/algorithm.ts'
+import { pseudonym } from './listener.ts'
 import { Peers } from './transport/peer.ts'
+import { takeUpgrades } from './upgrades.ts'
 
 export interface MountOptions extends Pick<RouteConfig, 'rewrite' | 'requestHeaders' | 'responseHeaders'> {
   /** Everything below goes to the pool; the path goes on as it came, unless `rewrite` says otherwise. */
@@ -42,9 +44,10 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
     routes: [{ path: `${prefix}/*`, pool: 'pool', ...Object.fromEntries(rules) }],
   })
   if (settings === undefined) throw new ConfigError(problems.map(asOption))
-  const { listen, pools, routes } = settings
+  const { listen, pools, routes, shutdown } = settings
 
-  await app.register(lifecycle)
+  await app.register(lifecycle, { graceMs: shutdown.graceMs })
+  takeUpgrades(app, (path) => path === prefix || path.startsWith(`${prefix}/`))
   await app.register(requestId)
   await app.register(errors, { others: 'leave' })
   await app.register(observers)
@@ -55,6 +58,7 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
   await app.register(forward)
   await app.register(proxy, {
     peers: new Peers(listen.trustedProxies),
+    via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     find: () => app.snapshot.routes[0]?.forwarding,
   })

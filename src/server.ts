@@ -91,7 +91,7 @@ function count(number: number, word: string): string {
 function urlOf(app: FastifyInstance, host: string): string {
   const address = app.server.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+  return `${'setSecureContext' in app.server ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function stopOnSignals(app: FastifyInstance, settings: Settings): void {
@@ -117,18 +117,7 @@ const AFTER_CUT_MS = 500
 async function stop(app: FastifyInstance, { shutdown }: Settings): Promise<void> {
   app.lifecycle.state = 'stopping'
   await wait(shutdown.delayMs)
-  const closed = app.close()
-  const grace = wait(shutdown.graceMs).then(() => 'over' as const)
-  if ((await Promise.race([closed, grace])) !== 'over') return
-  app.log.warn(`${inFlight(app)} requests were still under way after ${shutdown.graceMs} ms and are cut off`)
-  app.server.closeAllConnections()
-  await Promise.race([closed, wait(AFTER_CUT_MS)])
-}
-
-function inFlight(app: FastifyInstance): number {
-  let sum = 0
-  for (const { pool } of app.snapshot.pools.values()) for (const member of pool.members) sum += member.inFlight
-  return sum
+  await Promise.race([app.close(), wait(shutdown.graceMs + AFTER_CUT_MS)])
 }
 
 function wait(ms: number): Promise<void> {

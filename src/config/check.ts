@@ -7,6 +7,7 @@ import { complete } from './complete.ts'
 import type { Environment } from './environment.ts'
 import { judge } from './meaning.ts'
 import { readObject } from './object.ts'
+import { PemReader } from './pem.ts'
 import type { Path, Problem } from './problem.ts'
 import { Findings, record } from './raw.ts'
 import type { Settings } from './settings.ts'
@@ -38,12 +39,13 @@ export function checkConfig(source: Source, options: SourceCheckOptions = {}): C
   const { value } = source
   const fits = validate(value, found)
   const findings = new Findings(source, found)
-  judge(value, source.folder, findings)
+  const pems = new PemReader(source.folder)
+  judge(value, source.folder, pems, findings)
   if (options.algorithms) judgeAlgorithms(record(value) ?? {}, options.algorithms, findings)
 
   const errors = [...source.findings, ...withoutUnknown(findings.errors, source.unknown)]
   const warnings = toProblems(source, withoutUnknown(findings.warnings, source.unknown))
-  if (fits && errors.length === 0) return { settings: complete(value, source.folder), warnings }
+  if (fits && errors.length === 0) return { settings: complete(value, source.folder, pems), warnings }
   return { problems: toProblems(source, errors), warnings }
 }
 

@@ -1,25 +1,35 @@
 /**
  * From a configuration that was found good to settings: defaults filled in, short forms written out, units resolved.
  */
-import { hostAndPort } from './addresses.ts'
+import { hostAndPort, hostName } from './addresses.ts'
 import { pluginPath } from './meaning.ts'
 import { ordinary } from './object.ts'
+import type { PemReader } from './pem.ts'
 import { routeHost, withoutSlash } from './routes.ts'
 import {
   Admin,
   type BackendConfig,
+  BackendTls,
+  type BackendTlsConfig,
   type Config,
   Connections,
   DEFAULT_ALGORITHM,
+  DEFAULT_FORWARDED,
   DEFAULT_HOST_HEADER,
   DEFAULT_MAX_BODY_SIZE,
   DEFAULT_WEIGHT,
   filled,
   type HeaderRulesConfig,
   Listen,
+  ListenTls,
+  type ListenTlsConfig,
   Log,
   type PluginConfig,
   type PoolConfig,
+  Retry,
+  RetryBackoff,
+  RetryBudget,
+  type RetryConfig,
   Rewrite,
   type RouteConfig,
   Shutdown,
@@ -28,20 +38,23 @@ import {
 import type {
   AlgorithmSettings,
   BackendSettings,
+  BackendTlsSettings,
   HeaderRules,
   ListenSettings,
+  ListenTlsSettings,
   PluginSettings,
   PoolSettings,
+  RetrySettings,
   RouteSettings,
   Settings,
 } from './settings.ts'
 import { parseDuration, parseSize } from './units.ts'
 
-export function complete(config: Config, folder: string): Settings {
+export function complete(config: Config, folder: string, pems: PemReader): Settings {
   const shutdown = filled(Shutdown, config.shutdown)
-  const pools = Object.entries(config.pools).map(([name, pool]) => [name, completePool(name, pool)] as const)
+  const pools = Object.entries(config.pools).map(([name, pool]) => [name, completePool(name, pool, pems)] as const)
   return {
-    listen: completeListen(config.listen),
+    listen: completeListen(config.listen, pems),
     admin: config.admin === false ? undefined : filled(Admin, config.admin),
     log: filled(Log, config.log),
     shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
@@ -57,7 +70,7 @@ function routesOf(config: Config): readonly RouteConfig[] {
   return Object.keys(config.pools).map((pool) => ({ path: '/*', pool }))
 }
 
-function completeListen(listen: Config['listen']): ListenSettings {
+function completeListen(listen: Config['listen'], pems: PemReader): ListenSettings {
   const { headersTimeout, bodyTimeout, keepAlive, maxHeaderSize, ...rest } = filled(Listen, listen)
   return {
     ...rest,
@@ -65,10 +78,17 @@ function completeListen(listen: Config['listen']): ListenSettings {
     bodyTimeoutMs: ms(bodyTimeout),
     keepAliveMs: ms(keepAlive),
     maxHeaderSize: bytes(maxHeaderSize),
+    tls: completeListenTls(listen?.tls, pems),
   }
 }
 
-function completePool(name: string, pool: PoolConfig): PoolSettings {
+function completeListenTls(tls: ListenTlsConfig | undefined, pems: PemReader): ListenTlsSettings | undefined {
+  if (tls === undefined) return undefined
+  const { cert, key, minVersion } = filled(ListenTls, tls)
+  return { cert: pemText(cert, pems), key: pemText(key, pems), minVersion }
+}
+
+function completePool(name: string, pool: PoolConfig, pems: PemReader): PoolSettings {
   const timeouts = filled(Timeouts, pool.timeouts)
   const connections = filled(Connections, pool.connections)
   return {
@@ -76,11 +96,14 @@ function completePool(name: string, pool: PoolConfig): PoolSettings {
     algorithm: completeAlgorithm(pool.algorithm ?? DEFAULT_ALGORITHM),
     backends: pool.backends.map(completeBackend),
     hostHeader: pool.hostHeader ?? DEFAULT_HOST_HEADER,
+    forwarded: pool.forwarded ?? DEFAULT_FORWARDED,
     timeouts: {
       connectMs: ms(timeouts.connect),
+      tlsMs: ms(timeouts.tls),
       headersMs: ms(timeouts.headers),
       bodyMs: ms(timeouts.body),
       totalMs: ms(timeouts.total),
+      tunnelMs: ms(timeouts.tunnel),
     },
     connections: {
       max: connections.max,
@@ -88,7 +111,34 @@ function completePool(name: string, pool: PoolConfig): PoolSettings {
       queueMs: ms(connections.queue),
       idleMs: ms(connections.idle),
     },
+    tls: completeBackendTls(pool.tls, pems),
     maxBodySize: bytes(pool.maxBodySize ?? DEFAULT_MAX_BODY_SIZE),
+    retry: completeRetry(pool.retry),
+  }
+}
+
+function completeBackendTls(tls: BackendTlsConfig | undefined, pems: PemReader): BackendTlsSettings | undefined {
+  if (tls === undefined) return undefined
+  const { ca, cert, key, serverName } = tls
+  return {
+    ca: ca === undefined ? undefined : pemText(ca, pems),
+    cert: cert === undefined ? undefined : pemText(cert, pems),
+    key: key === undefined ? undefined : pemText(key, pems),
+    serverName: serverName === undefined ? undefined : hostName(serverName),
+    rejectUnauthorized: filled(BackendTls, tls).rejectUnauthorized,
+  }
+}
+
+function completeRetry(retry: RetryConfig | undefined): RetrySettings {
+  const { attempts, on, budget, backoff, bufferBody } = filled(Retry, retry)
+  const { ratio, minimum } = filled(RetryBudget, budget)
+  const { base, max } = filled(RetryBackoff, backoff)
+  return {
+    attempts,
+    on: new Set(on),
+    budget: { ratio, minimum },
+    backoff: { baseMs: ms(base), maxMs: ms(max) },
+    bufferBody: bytes(bufferBody),
   }
 }
 
@@ -140,6 +190,12 @@ function ms(value: unknown): number {
   const result = parseDuration(value)
   if (result === undefined) throw new TypeError(`not a duration: ${String(value)}`)
   return result
+}
+
+function pemText(written: string, pems: PemReader): string {
+  const found = pems.read(written)
+  if (found.wrong !== undefined) throw new TypeError(found.wrong)
+  return found.value.text
 }
 
 function bytes(value: unknown): number {

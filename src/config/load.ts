@@ -13,6 +13,7 @@ import { CONFIG_QUERY } from './self.ts'
 import type { Settings } from './settings.ts'
 import type { Source } from './source.ts'
 import { hashOf, readText } from './text.ts'
+import { whyUnreadable } from './unreadable.ts'
 
 export interface Loaded {
   readonly settings: Settings
@@ -57,31 +58,12 @@ async function contentOf(file: string): Promise<Buffer> {
   try {
     return await readFile(file)
   } catch (error) {
-    throw unreadable(file, reasonOf(error))
+    throw unreadable(file, whyUnreadable(error))
   }
 }
 
 function unreadable(file: string, reason: string): ConfigError {
   return new ConfigError([{ file, path: '', message: `cannot be read: ${reason}` }])
-}
-
-function reasonOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  switch (code) {
-    case 'ENOENT':
-      return 'no such file'
-    case 'ENOTDIR':
-      return 'a part of its path is not a folder'
-    case 'EISDIR':
-      return 'it is a folder'
-    case 'EACCES':
-    case 'EPERM':
-      return 'permission denied'
-    case 'ENAMETOOLONG':
-      return 'its name is too long'
-    default:
-      return error instanceof Error ? error.message : show(error)
-  }
 }
 
 const { cache } = createRequire(import.meta.url)

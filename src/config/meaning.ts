@@ -5,17 +5,20 @@
 import { existsSync, statSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { isAddressOrRange, isBindable } from './addresses.ts'
+import type { PemReader } from './pem.ts'
 import { judgePools } from './pools.ts'
 import { type Path, show } from './problem.ts'
 import { type Findings, list, record, text } from './raw.ts'
 import { judgeRoutes } from './routes.ts'
 import { Admin, filled, Listen } from './schema.ts'
+import { judgeListenTls } from './tls.ts'
 
-export function judge(value: unknown, folder: string, findings: Findings): void {
+export function judge(value: unknown, folder: string, pems: PemReader, findings: Findings): void {
   const config = record(value)
   if (config === undefined) return
   judgeListeners(config, findings)
-  judgePools(record(config['pools']) ?? {}, findings)
+  judgeListenTls(record(config['listen']) ?? {}, ['listen'], pems, findings)
+  judgePools(record(config['pools']) ?? {}, pems, findings)
   judgeRoutes(config, findings)
   judgePlugins(list(config['plugins']), folder, findings)
 }

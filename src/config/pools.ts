@@ -3,17 +3,22 @@
  */
 import { hostAndPort, isHostField, readBackendUrl } from './addresses.ts'
 import { nearest } from './nearest.ts'
+import type { PemReader } from './pem.ts'
 import { type Path, show } from './problem.ts'
 import { type Findings, list, record, text } from './raw.ts'
+import { judgeRetry } from './retry.ts'
 import { DEFAULT_WEIGHT } from './schema.ts'
+import { judgePoolTls } from './tls.ts'
 
-export function judgePools(pools: Readonly<Record<string, unknown>>, findings: Findings): void {
+export function judgePools(pools: Readonly<Record<string, unknown>>, pems: PemReader, findings: Findings): void {
   for (const [name, value] of Object.entries(pools)) {
     const pool = record(value)
     if (pool === undefined) continue
     const path = ['pools', name]
     judgeBackends(list(pool['backends']), [...path, 'backends'], findings)
     judgeHostHeader(text(pool['hostHeader']), [...path, 'hostHeader'], findings)
+    judgePoolTls(pool, path, pems, findings)
+    judgeRetry(pool, path, findings)
   }
 }
 

@@ -3,6 +3,7 @@
  * the types users write against, the defaults and the schema for editors are all made from this one description.
  */
 import { Type, type Static, type TObject, type TProperties, type TSchema } from 'typebox'
+import type { RetryCondition } from './settings.ts'
 import { DURATION_PATTERN, LONGEST_MS, SIZE_PATTERN } from './units.ts'
 
 /** Beside the words of JSON Schema: what a quantity is measured in, in plain numbers, and what to say when it is not. */
@@ -24,6 +25,9 @@ export const ALGORITHM_NAMES = [
 
 type AlgorithmName = (typeof ALGORITHM_NAMES)[number] | (string & {})
 
+const RETRY_CONDITIONS: readonly RetryCondition[] = ['connect', 'reset', 'timeout', 429, 500, 502, 503, 504]
+const RETRIED_BY_DEFAULT: readonly RetryCondition[] = ['connect', 'reset', 502, 503, 504]
+
 function duration(byDefault: string, minimum: number, description: string) {
   const unit: Unit = { kind: 'duration', minimum, maximum: LONGEST_MS }
   const options = { default: byDefault, description, examples: ['250ms', '5s', '1m'], 'x-unit': unit }
@@ -42,6 +46,20 @@ function size(byDefault: string | number, minimum: number, maximum: number, desc
 
 function whole(byDefault: number, minimum: number, maximum: number, description: string) {
   return Type.Optional(Type.Integer({ default: byDefault, minimum, maximum, description }))
+}
+
+function share(byDefault: number, description: string) {
+  const expected = `a number from 0 to 1, such as ${byDefault}`
+  return Type.Optional(Type.Number({ default: byDefault, minimum: 0, maximum: 1, description, 'x-expected': expected }))
+}
+
+const PEM_FORM = 'A PEM file, relative to the folder of the configuration file, or the PEM text itself.'
+
+/** A certificate or key: a file, or what would be in it. */
+function pem(description: string, example: string, secret = false) {
+  const options = { minLength: 1, description: `${description} ${PEM_FORM}`, examples: [example] }
+  const expected = `a PEM file such as ${example}, or the PEM text itself`
+  return Type.String({ ...options, ...(secret && { writeOnly: true }), 'x-expected': expected })
 }
 
 function group<P extends TProperties>(description: string, properties: P) {
@@ -65,6 +83,23 @@ const NAME_EXPECTED = 'a name of 1 to 128 characters, none of them a control cha
 
 const Port = { minimum: 0, maximum: 65_535 }
 
+export const ListenTls = Type.Object(
+  {
+    cert: pem('The certificate that clients are shown, then those between it and its authority.', 'certs/server.pem'),
+    key: pem('The private key of the certificate.', 'certs/server.key', true),
+    minVersion: Type.Optional(
+      Type.Enum(['TLSv1.2', 'TLSv1.3'], {
+        default: 'TLSv1.2',
+        description: 'The oldest version of TLS that clients may use.',
+      }),
+    ),
+  },
+  { additionalProperties: false, description: 'Serves https instead of http.' },
+)
+
+/** What people write in YAML when they mean true or false, and what would be a pseudonym to anybody else. */
+const NO_PSEUDONYM = '^([Tt]rue|TRUE|[Ff]alse|FALSE|[Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$'
+
 export const Listen = group('Where clients connect.', {
   host: Type.Optional(Type.String({ default: '0.0.0.0', description: 'Address or host name to listen on.' })),
   port: Type.Optional(Type.Integer({ default: 8080, ...Port, description: 'Port to listen on. 0: any free one.' })),
@@ -80,6 +115,22 @@ export const Listen = group('Where clients connect.', {
   keepAlive: duration('75s', 1, 'How long an idle connection of a client is kept open.'),
   maxHeaderSize: size('16KiB', 1024, 16 * 1024 ** 2, 'The largest request head that is read.'),
   maxConnections: whole(0, 0, 10_000_000, 'How many connections clients may have open at once. 0: no limit.'),
+  tls: Type.Optional(ListenTls),
+  via: Type.Optional(
+    Type.Unsafe<string | boolean>({
+      type: ['string', 'boolean'],
+      default: true,
+      // RFC 9110 section 7.6.3: received-by, with a pseudonym for the host.
+      pattern: "^[!#$%&'*+\\-.^_`|~0-9A-Za-z]{1,128}(:[0-9]{1,5})?$",
+      not: { type: 'string', pattern: NO_PSEUDONYM },
+      examples: ['edge-1', 'edge.example.com:8080'],
+      description:
+        'The name that this gateway gives itself in the Via field of requests and answers, and by which it finds out ' +
+        'that a request has come round in a loop. `true`: a name made when it starts. `false`: no Via and no detection ' +
+        'of loops.',
+      'x-expected': 'true, false or a name such as edge-1 or edge.example.com:8080',
+    }),
+  ),
 })
 
 export const Admin = group('The admin listener: status, metrics, reload and changes. `false` switches it off.', {
@@ -161,7 +212,8 @@ export const Backend = Type.Object(
 export const Timeouts = group(
   'How long each part of an exchange with a backend may take; the first to run out ends it.',
   {
-    connect: duration('2s', 1, 'For a new connection to a backend, with its TLS handshake.'),
+    connect: duration('2s', 1, 'For a new connection to a backend, without its TLS handshake.'),
+    tls: duration('2s', 1, 'From the connection to the end of the TLS handshake, with https backends.'),
     headers: duration('15s', 0, "From the end of the request to the head of a backend's answer. 0s: no limit."),
     body: duration('30s', 0, "The longest pause between two pieces of a backend's answer. 0s: no limit."),
     total: duration(
@@ -169,6 +221,11 @@ export const Timeouts = group(
       0,
       "From the request's arrival to the answer's head, over waiting and all attempts; a body that is still flowing is " +
         'never cut by it. 0s: none.',
+    ),
+    tunnel: duration(
+      '1h',
+      0,
+      'The longest silence, in both directions at once, in an upgraded connection such as a WebSocket. 0s: no limit.',
     ),
   },
 )
@@ -179,6 +236,80 @@ export const Connections = group('Connections to each backend of the pool.', {
   queue: duration('1s', 0, 'How long a request may wait for a connection. 0s: it does not wait.'),
   idle: duration('4s', 1, 'How long an idle connection is kept. Keep it under what the backend itself allows.'),
 })
+
+export const BackendTls = Type.Object(
+  {
+    ca: Type.Optional(
+      pem(
+        "Authorities that backends' certificates are checked against, in place of the well-known ones.",
+        'certs/ca.pem',
+      ),
+    ),
+    cert: Type.Optional(
+      pem('The certificate that backends are shown, where they ask for one; needs `key`.', 'certs/client.pem'),
+    ),
+    key: Type.Optional(pem('The private key of `cert`.', 'certs/client.key', true)),
+    serverName: Type.Optional(
+      Type.String({
+        examples: ['internal.example.com'],
+        description:
+          "The host name that is asked for in the handshake (SNI) and expected in backends' certificates. Without it: " +
+          'the host of the URL.',
+      }),
+    ),
+    rejectUnauthorized: Type.Optional(
+      Type.Boolean({
+        default: true,
+        description:
+          'Whether a backend whose certificate does not prove who it is gets no request. With `false`, whoever is on ' +
+          'the way to it can read and change everything.',
+      }),
+    ),
+  },
+  { additionalProperties: false, description: 'How connections to https backends are made.' },
+)
+
+export const RetryBudget = group('How many retries there may be at a time, so that they do not become an avalanche.', {
+  ratio: share(0.2, 'Retries in flight, as a share of all requests of the pool in flight.'),
+  minimum: whole(3, 0, 10_000, 'Retries in flight that are allowed however few requests there are.'),
+})
+
+export const RetryBackoff = group('How long to wait before another attempt: a time between 0 and a limit, by chance.', {
+  base: duration('25ms', 0, 'The limit before the second attempt; it doubles with each further one.'),
+  max: duration('250ms', 0, 'What the limit never grows beyond.'),
+})
+
+export const Retry = group(
+  'When a request that failed is sent to another backend: only while no byte of an answer has reached the client, and ' +
+    'only what can safely be sent twice.',
+  {
+    attempts: whole(2, 1, 10, 'How many attempts are made in all. 1 switches retries off.'),
+    on: Type.Optional(
+      Type.Array(
+        Type.Unsafe<RetryCondition>({
+          type: ['string', 'integer'],
+          enum: [...RETRY_CONDITIONS],
+          description: 'A way in which an attempt fails: `connect`, `reset`, `timeout`, or the status of an answer.',
+        }),
+        {
+          default: [...RETRIED_BY_DEFAULT],
+          description:
+            'After what another attempt is made. `connect`: no connection was made. `reset`: it broke before an answer. ' +
+            '`timeout`: no answer in time. Numbers: answers with this status.',
+          'x-expected': 'a list such as [connect, reset, 503]',
+        },
+      ),
+    ),
+    budget: Type.Optional(RetryBudget),
+    backoff: Type.Optional(RetryBackoff),
+    bufferBody: size(
+      '64KiB',
+      0,
+      1024 ** 3,
+      'How much of a request body is kept, to be sent again. A request with a larger one is not sent twice. 0: none.',
+    ),
+  },
+)
 
 const Pool = Type.Object(
   {
@@ -199,9 +330,17 @@ const Pool = Type.Object(
           "The Host that backends see: the client's (`preserve`), the backend's own (`backend`), or this text.",
       }),
     ),
+    forwarded: Type.Optional(
+      Type.Boolean({
+        default: false,
+        description: 'Whether backends also get the Forwarded field of RFC 7239, beside the X-Forwarded-* fields.',
+      }),
+    ),
     timeouts: Type.Optional(Timeouts),
     connections: Type.Optional(Connections),
+    tls: Type.Optional(BackendTls),
     maxBodySize: size(0, 0, Number.MAX_SAFE_INTEGER, 'The largest request body; more is answered 413. 0: no limit.'),
+    retry: Type.Optional(Retry),
   },
   {
     additionalProperties: false,
@@ -328,6 +467,9 @@ export type PoolConfig = Config['pools'][string]
 export type RouteConfig = NonNullable<Config['routes']>[number]
 export type BackendConfig = PoolConfig['backends'][number]
 export type PluginConfig = NonNullable<Config['plugins']>[number]
+export type RetryConfig = NonNullable<PoolConfig['retry']>
+export type BackendTlsConfig = NonNullable<PoolConfig['tls']>
+export type ListenTlsConfig = NonNullable<NonNullable<Config['listen']>['tls']>
 export type HeaderRulesConfig = NonNullable<RouteConfig['requestHeaders']>
 
 type Filled<P extends TProperties> = Required<Static<TObject<P>>>
@@ -348,6 +490,7 @@ export function defaultOf(schema: TSchema): unknown {
 
 export const DEFAULT_ALGORITHM = String(defaultOf(Pool.properties.algorithm))
 export const DEFAULT_HOST_HEADER = String(defaultOf(Pool.properties.hostHeader))
+export const DEFAULT_FORWARDED = defaultOf(Pool.properties.forwarded) === true
 export const DEFAULT_MAX_BODY_SIZE = defaultOf(Pool.properties.maxBodySize)
 export const DEFAULT_WEIGHT = Number(defaultOf(Backend.properties.weight))
 

@@ -26,7 +26,20 @@ export interface ListenSettings {
   readonly maxHeaderSize: number
   /** 0: no limit. */
   readonly maxConnections: number
+  /** `undefined` for plain http. */
+  readonly tls: ListenTlsSettings | undefined
+  /** The pseudonym in Via; true: one made at the start; false: no Via, and no detection of loops. */
+  readonly via: string | boolean
 }
+
+/** PEM text, never a path. */
+export interface ListenTlsSettings {
+  readonly cert: string
+  readonly key: string
+  readonly minVersion: TlsVersion
+}
+
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
 export interface AdminSettings {
   readonly host: string
@@ -41,11 +54,16 @@ export interface PoolSettings {
   readonly backends: readonly BackendSettings[]
   /** 'preserve', 'backend', or the literal to send. */
   readonly hostHeader: string
+  /** Whether backends also get the Forwarded field of RFC 7239. */
+  readonly forwarded: boolean
   readonly timeouts: {
     readonly connectMs: number
+    readonly tlsMs: number
     readonly headersMs: number
     readonly bodyMs: number
     readonly totalMs: number
+    /** 0: no limit. */
+    readonly tunnelMs: number
   }
   readonly connections: {
     readonly max: number
@@ -53,9 +71,34 @@ export interface PoolSettings {
     readonly queueMs: number
     readonly idleMs: number
   }
+  /** `undefined` when the configuration says nothing of it. */
+  readonly tls: BackendTlsSettings | undefined
   /** Bytes; 0: no limit. */
   readonly maxBodySize: number
+  readonly retry: RetrySettings
 }
+
+/** PEM text, never a path. */
+export interface BackendTlsSettings {
+  readonly ca: string | undefined
+  readonly cert: string | undefined
+  readonly key: string | undefined
+  /** Lower case; `undefined` for the host of the URL. */
+  readonly serverName: string | undefined
+  readonly rejectUnauthorized: boolean
+}
+
+export interface RetrySettings {
+  /** In all; 1: no retries. */
+  readonly attempts: number
+  readonly on: ReadonlySet<RetryCondition>
+  readonly budget: { readonly ratio: number; readonly minimum: number }
+  readonly backoff: { readonly baseMs: number; readonly maxMs: number }
+  /** Bytes. */
+  readonly bufferBody: number
+}
+
+export type RetryCondition = 'connect' | 'reset' | 'timeout' | 429 | 500 | 502 | 503 | 504
 
 export interface AlgorithmSettings {
   /** A built-in algorithm's name, or one that a plugin registers. */

@@ -85,9 +85,18 @@ function describedBy(error: ErrorObject): Described {
 
 function mismatch(schema: Described, value: unknown, path: Path): string {
   const got = schema.writeOnly === true ? kind(value) : show(value)
-  if (path.length > 0) return `expected ${expected(schema, value)}, got ${got}`
+  if (path.length > 0) return `expected ${expected(schema, value)}, got ${got}${suggestion(schema, value)}`
   const whole = value === null || value === undefined ? 'nothing: it is empty' : got
   return `expected keys such as pools and routes, got ${whole}`
+}
+
+/** What a text was probably meant to be, where only a few values are possible. */
+function suggestion({ enum: possible }: Described, value: unknown): string {
+  if (possible === undefined || typeof value !== 'string') return ''
+  if (possible.some((each) => typeof each === 'number' && String(each) === value)) return '; write it without quotes'
+  const words = possible.filter((each) => typeof each === 'string')
+  const meant = nearest(value, words)
+  return meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`
 }
 
 function unknownKey(key: string, schema: Described): string {

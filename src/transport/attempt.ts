@@ -4,25 +4,19 @@
  */
 import type { Lease, Verdict } from '../core/lease.ts'
 import { SluiceError } from '../errors.ts'
-import type { Call, CallLimits, Connection } from './connection.ts'
+import type { Call, CallBody, CallLimits, Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
-import type { Exchange } from './exchange.ts'
-import { AttemptError, FAILURES } from './failure.ts'
-import { isGone } from './peer.ts'
+import type { Exchange, Try } from './exchange.ts'
+import { AttemptError, FAILURES, type FailureKind } from './failure.ts'
 import type { BodyFault } from './request-body.ts'
 import type { ResponseHead } from './response-head.ts'
 
-// Sent again on a fresh connection without doing harm, should the first have been read after all (RFC 9110, 9.2.2).
-const IDEMPOTENT: ReadonlySet<string> = new Set([
-  'GET',
-  'HEAD',
-  'OPTIONS',
-  'TRACE',
-  'PUT',
-  'DELETE',
-  'PROPFIND',
-  'QUERY',
-])
+/** Who decides about another attempt. */
+export interface Decider {
+  /** Whether this answer is not passed on, because another attempt takes its place. */
+  replaces(exchange: Exchange, head: ResponseHead): boolean
+  failed(exchange: Exchange, error: AttemptError): void
+}
 
 export class Attempt implements Call {
   readonly exchange: Exchange
@@ -35,24 +29,26 @@ export class Attempt implements Call {
   readonly repeatable: boolean
   readonly limits: CallLimits
   readonly headBy: number
-  readonly #onFailed: (exchange: Exchange, error: AttemptError) => void
+  readonly upgrade: string
+  readonly #decider: Decider
+  readonly #startedAt = performance.now()
+  /** The status of the answer, or what went wrong; undefined until then. */
+  outcome: number | FailureKind | undefined
+  /** How long it took until then, in milliseconds. */
+  ms = 0
 
   /** @throws {SluiceError} when the request may not be forwarded; the lease is then still the caller's */
-  constructor(
-    exchange: Exchange,
-    lease: Lease,
-    connections: Connections | undefined,
-    onFailed: (exchange: Exchange, error: AttemptError) => void,
-  ) {
+  constructor(exchange: Exchange, lease: Lease, connections: Connections | undefined, decider: Decider) {
     if (connections === undefined) throw new SluiceError('SLUICE_NO_BACKEND')
-    const { forwarding, method, body } = exchange
+    const { forwarding, method, body, idempotent, upgrade } = exchange
     this.exchange = exchange
     this.lease = lease
     this.#connections = connections
-    this.#onFailed = onFailed
+    this.#decider = decider
     this.method = method
     this.head = exchange.headFor(lease.member)
-    this.repeatable = body === undefined && IDEMPOTENT.has(method)
+    this.repeatable = body === undefined && idempotent
+    this.upgrade = upgrade
     this.limits = forwarding.limits
     this.headBy = exchange.startedAt + forwarding.totalMs
   }
@@ -62,11 +58,15 @@ export class Attempt implements Call {
   }
 
   get abandoned(): boolean {
-    return isGone(this.exchange.raw.socket)
+    return this.exchange.abandoned
   }
 
   get flushed(): boolean {
     return this.exchange.flushed
+  }
+
+  get record(): Try {
+    return { backend: this.lease.member.id, outcome: this.outcome, ms: Math.round(this.ms * 10) / 10 }
   }
 
   send(): void {
@@ -79,8 +79,10 @@ export class Attempt implements Call {
 
   /** The client has left: whatever the backend is doing for it is in vain, and no fault of the backend. */
   abort(): void {
+    if (this.lease.end !== undefined) return
     this.exchange.body?.stop()
-    this.lease.release('aborted')
+    // A tunnel has to be ended by someone.
+    this.lease.release(this.exchange.outcome === 'answered' ? 'answered' : 'aborted')
     this.#connections.cancel(this)
   }
 
@@ -96,12 +98,18 @@ export class Attempt implements Call {
 
   // --- what the connection reports ---
 
-  onInformation(): void {
-    // Interim answers end here: nothing that Sluice does yet depends on them.
+  onInformation(head: ResponseHead): void {
+    this.exchange.inform(head)
+  }
+
+  onUpgrade(head: ResponseHead): CallBody {
+    this.#settle('success', head.status)
+    return this.exchange.openTunnel(head)
   }
 
   onHead(head: ResponseHead, alone: boolean): void {
-    this.#settle(head.status >= 500 ? 'failure' : 'success')
+    this.#settle(verdictOf(head), head.status)
+    if (this.#decider.replaces(this.exchange, head)) return this.#drop()
     try {
       this.exchange.begin(head, alone)
     } catch (error) {
@@ -113,13 +121,14 @@ export class Attempt implements Call {
     return this.exchange.write(chunk)
   }
 
-  onEnd(): void {
+  onEnd(trailers: string): void {
     this.#done()
-    this.exchange.end()
+    this.exchange.end(trailers)
   }
 
   onWhole(head: ResponseHead, content: string): void {
-    this.#settle(head.status >= 500 ? 'failure' : 'success')
+    this.#settle(verdictOf(head), head.status)
+    if (this.#decider.replaces(this.exchange, head)) return this.#drop()
     this.#done()
     try {
       this.exchange.answer(head, content)
@@ -129,15 +138,25 @@ export class Attempt implements Call {
   }
 
   onFailure(error: AttemptError): void {
-    this.exchange.body?.stop()
-    this.#settle(FAILURES[error.kind].blame === 'backend' ? 'failure' : 'ignored')
+    this.exchange.body?.hold()
+    this.#settle(FAILURES[error.kind].blame === 'backend' ? 'failure' : 'ignored', error.kind)
     this.lease.release(this.exchange.begun ? 'broken' : 'failed')
-    this.#onFailed(this.exchange, error)
+    this.#decider.failed(this.exchange, error)
   }
 
-  #settle(verdict: Verdict): void {
+  /** Its answer is not wanted: another attempt takes its place. */
+  #drop(): void {
+    this.exchange.body?.hold()
+    this.lease.release('failed')
+    this.#connections.cancel(this)
+  }
+
+  #settle(verdict: Verdict, outcome: number | FailureKind): void {
+    const now = performance.now()
+    this.outcome ??= outcome
+    if (this.ms === 0) this.ms = now - this.#startedAt
     // What never got as far as being sent took no time of the backend's.
-    this.lease.settle(verdict, this.sentAt === 0 ? 0 : performance.now() - this.sentAt)
+    this.lease.settle(verdict, this.sentAt === 0 ? 0 : now - this.sentAt)
   }
 
   #done(): void {
@@ -145,6 +164,10 @@ export class Attempt implements Call {
     this.exchange.body?.stop()
     this.lease.release('answered')
   }
+}
+
+function verdictOf({ status }: ResponseHead): Verdict {
+  return status >= 500 ? 'failure' : 'success'
 }
 
 /** Only what hooks of the application set on the reply can make a head impossible to send: a backend's is checked. */

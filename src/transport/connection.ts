@@ -2,8 +2,8 @@
  * One HTTP/1.1 connection to a backend and the call it serves: writes the request, reads the answer strictly, keeps
  * the time. It knows nothing of pools, routes or clients; a call is whatever implements `Call`.
  */
-import { connect as connectTcp, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTls, type SecureContext } from 'node:tls'
 
 import { ChunkedDecoder } from './chunked.ts'
 import { AttemptError, type FailureKind } from './failure.ts'
@@ -22,10 +22,18 @@ export interface Call {
   readonly body: CallBody | undefined
   /** Whether it may be sent once more on a fresh connection when a reused one turns out to be dead. */
   readonly repeatable: boolean
+  /** The protocol to which the backend may switch, in lower case; '' for none. */
+  readonly upgrade: string
   readonly limits: CallLimits
   /** When, on the clock of `performance.now()`, the answer's head must be there at the latest. */
   readonly headBy: number
+  /** An interim answer; the final one is still to come. */
   onInformation(head: ResponseHead): void
+  /**
+   * The backend has switched protocols: from here on bytes pass as they are, the backend's to onData until onEnd, and
+   * those of the body that this returns to the backend.
+   */
+  onUpgrade(head: ResponseHead): CallBody
   /** `alone` when nothing of the content came with it. */
   onHead(head: ResponseHead, alone: boolean): void
   /** A piece of content. False asks for a pause until `resume()` of the connection is called. */
@@ -49,6 +57,8 @@ export interface CallLimits {
   readonly bodyMs: number
   /** Between two pieces of the client's body. */
   readonly clientMs: number
+  /** Without a byte either way, once protocols are switched. */
+  readonly tunnelMs: number
 }
 
 /** A request body that is written to a connection piece by piece. */
@@ -62,12 +72,26 @@ export interface CallBody {
 
 export interface BodySink {
   write(chunk: Buffer): void
-  end(): void
+  /** @param trailers field lines, each with its line end; only a chunked body can have them */
+  end(trailers: string): void
+}
+
+/** How a backend proves who it is, and who we are to it. */
+export interface SecureOptions {
+  readonly secureContext: SecureContext
+  readonly rejectUnauthorized: boolean
+  /** The name that is asked for and verified; undefined for the URL's. */
+  readonly serverName: string | undefined
 }
 
 export interface ConnectionOwner {
   readonly url: URL
   readonly connectMs: number
+  readonly tlsMs: number
+  /** For https only. */
+  readonly secure: SecureOptions | undefined
+  /** What the last handshake left behind, so that the next one is short. */
+  session: Buffer | undefined
   /** The connection is free for another call. */
   onFree(connection: Connection, keepAliveMs: number | undefined): void
   /** The connection is gone; `call` should be tried once more on a fresh one. */
@@ -80,21 +104,32 @@ const MAX_INTERIM = 16
 /** Answers up to this size that come in one piece are handed over as a string: one write instead of two. */
 const SHORT_CONTENT = 16_384
 const READ_SIZE = 65_536
+/** From this size on a read is not copied: where much flows, a buffer of its own is worth its memory. */
+const LARGE_READ = 16_384
+/** How long a tunnel is silent before the system asks whether the other end is still there. */
+export const PROBE_AFTER_MS = 60_000
+/** How long a tunnel whose client has closed its side may stay silent. */
+const HALF_CLOSED_MS = 5000
 
 // All connections read into one buffer: what is read is consumed or copied before the next read can happen. Only a
-// connection that streams a long answer has a buffer of its own, whose pieces need not be copied.
+// connection that streams a long answer has a buffer of its own, whose pieces need not be copied; a thousand quiet
+// event streams or tunnels have none.
 const SHARED = Buffer.allocUnsafeSlow(READ_SIZE)
 
-const WAIT_HEAD = 0
-const CONTENT = 1
+const TOTAL = 'the time for the whole request is up'
+
+const CONNECTING = 0
+const SECURING = 1
+const WAIT_HEAD = 2
+const CONTENT = 3
+const TUNNEL = 4
 
 export class Connection {
   readonly #owner: ConnectionOwner
   readonly #socket: Socket
   #call: Call | undefined
   #served = 0
-  #state = WAIT_HEAD
-  #connected = false
+  #state = CONNECTING
   #gotBytes = false
   /** The beginning of a head that has not wholly arrived. */
   #partial = ''
@@ -105,6 +140,7 @@ export class Connection {
   #pieceStart = 0
   #pieceEnd = 0
   #interim = 0
+  #lastRead = 0
   #own: Buffer | undefined
   /** Was read into before `#own`: free as soon as all is flushed. */
   #last: Buffer | undefined
@@ -129,14 +165,26 @@ export class Connection {
     const secure = protocol === 'https:'
     // A URL's IPv6 host stands in brackets; a socket wants it without.
     const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
-    const target = { host, port: port === '' ? (secure ? 443 : 80) : Number(port), noDelay: true }
+    const target = {
+      host,
+      port: port === '' ? (secure ? 443 : 80) : Number(port),
+      noDelay: true,
+      // A side that a tunnel has ended must not end the other; everywhere else an end closes all.
+      allowHalfOpen: true,
+    }
     if (secure) {
+      const { serverName, ...options } = owner.secure ?? { serverName: undefined }
       this.#socket = connectTls({
         ...target,
-        servername: /^[\d.]+$|:/.test(host) ? '' : host,
+        ...options,
+        // An address is no name to ask for (RFC 6066, section 3).
+        servername: serverName ?? (isIP(host) === 0 ? host : ''),
         ALPNProtocols: ['http/1.1'],
+        ...(owner.session === undefined ? {} : { session: owner.session }),
       })
+      this.#socket.on('connect', () => this.#onSecuring())
       this.#socket.on('secureConnect', () => this.#onConnected())
+      this.#socket.on('session', (session: Buffer) => (owner.session = session))
       this.#socket.on('data', (chunk: Buffer) => this.#onRead(chunk.length, chunk))
     } else {
       this.#socket = connectTcp({
@@ -150,7 +198,7 @@ export class Connection {
     this.#socket.on('error', (error) => this.#onError(error))
     this.#socket.on('close', () => this.#onError(undefined))
     this.#activity = performance.now()
-    this.#arm(this.#connectBy(call))
+    this.#arm(this.#deadline(call))
   }
 
   get idle(): boolean {
@@ -194,8 +242,14 @@ export class Connection {
 
   // --- the request ---
 
+  #onSecuring(): void {
+    this.#state = SECURING
+    this.#activity = performance.now()
+    if (this.#call !== undefined) this.#arm(this.#deadline(this.#call))
+  }
+
   #onConnected(): void {
-    this.#connected = true
+    this.#state = WAIT_HEAD
     this.#send()
   }
 
@@ -238,14 +292,18 @@ export class Connection {
   }
 
   /** The request's body is complete; for the sender only. */
-  sendEnd(call: Call, chunked: boolean): void {
+  sendEnd(call: Call, chunked: boolean, trailers: string): void {
     if (this.#call !== call) return
     this.#sending = false
     this.#waitingForClient = false
     this.#activity = performance.now()
+    if (this.#state === TUNNEL) {
+      this.#socket.end()
+      return this.#arm(this.#deadline(call))
+    }
     // A body that was still flowing when the time for the whole was up is not cut for having been long.
     if (this.#activity >= this.#headBy) this.#headBy = Infinity
-    if (chunked) this.#socket.write('0\r\n\r\n', 'latin1')
+    if (chunked) this.#socket.write(`0\r\n${trailers}\r\n`, 'latin1')
     if (this.#state === WAIT_HEAD) this.#arm(this.#deadline(call))
   }
 
@@ -264,7 +322,12 @@ export class Connection {
    * then the other buffer is next, if all that went before had left when this read began.
    */
   #buffer(): Buffer {
-    if (this.#state !== CONTENT) return SHARED
+    if (this.#state < CONTENT || this.#lastRead < LARGE_READ) {
+      this.#own = undefined
+      this.#last = undefined
+      this.#spare = undefined
+      return SHARED
+    }
     const own = this.#own
     if (own !== undefined && this.#call?.flushed === true) return own
     this.#own = this.#spare ?? Buffer.allocUnsafeSlow(READ_SIZE)
@@ -284,7 +347,8 @@ export class Connection {
     // What the generator of buffers gave, comes back: a Buffer.
     const buffer = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#gotBytes = true
-    if (this.#state === CONTENT) {
+    this.#lastRead = length
+    if (this.#state >= CONTENT) {
       this.#activity = performance.now()
       if (this.#last !== undefined && call.flushed) {
         this.#spare = this.#last
@@ -308,7 +372,7 @@ export class Connection {
     if (typeof head === 'string') return this.#fail('bad-response', head)
     const bodyStart = start + end + 4 - this.#partial.length
     this.#partial = ''
-    if (head.status === 101) return this.#fail('bad-response', 'a protocol switch that nobody asked for')
+    if (head.status === 101) return this.#beginTunnel(call, head, buffer, bodyStart, length)
     if (head.status < 200) {
       if (++this.#interim > MAX_INTERIM) return this.#fail('bad-response', 'interim answers without end')
       call.onInformation(head)
@@ -316,6 +380,25 @@ export class Connection {
       return
     }
     this.#beginContent(call, head, text, end + 4, buffer, bodyStart, length)
+  }
+
+  #beginTunnel(call: Call, head: ResponseHead, buffer: Buffer, start: number, end: number): void {
+    // RFC 9110, section 15.2.2: only to what was asked for; else a client's bytes would go to who does not expect them.
+    if (call.upgrade === '' || head.upgrade.toLowerCase() !== call.upgrade) {
+      return this.#fail('bad-response', 'a protocol switch that nobody asked for')
+    }
+    this.#state = TUNNEL
+    this.#remaining = Infinity
+    this.#activity = performance.now()
+    // Silence is legal for long in here: only the system can tell a quiet peer from one that is gone.
+    this.#socket.setKeepAlive(true, PROBE_AFTER_MS)
+    const body = call.onUpgrade(head)
+    if (this.#call !== call) return
+    this.#sending = true
+    this.#waitingForClient = true
+    this.#arm(this.#deadline(call))
+    body.start(new Sender(this, call, false))
+    if (start < end && this.#call === call) this.#content(buffer, start, end)
   }
 
   #beginContent(
@@ -419,7 +502,8 @@ export class Connection {
 
   #onEnd(): void {
     const call = this.#call
-    if (call !== undefined && this.#head?.framing === 'close' && this.#state === CONTENT) {
+    const ends = this.#state === TUNNEL || (this.#state === CONTENT && this.#head?.framing === 'close')
+    if (call !== undefined && ends) {
       this.#finish(false, undefined)
       call.onEnd('')
     } else this.#onError(new Error('the backend closed the connection'))
@@ -428,7 +512,8 @@ export class Connection {
   #onError(error: Error | undefined): void {
     // An AggregateError (every address of a name refused) has no message of its own.
     const message = error === undefined ? 'the connection closed' : error.message || String(Reflect.get(error, 'code'))
-    if (!this.#connected) this.#fail('refused', message, error)
+    if (this.#state === CONNECTING) this.#fail('refused', message, error)
+    else if (this.#state === SECURING) this.#fail('tls-failed', message, error)
     else this.#fail('reset', message, error)
   }
 
@@ -457,9 +542,20 @@ export class Connection {
   /** When the present stage of the call has lasted too long. */
   #deadline(call: Call): number {
     const { limits } = call
-    if (this.#state === CONTENT) return this.#activity + limits.bodyMs
-    if (this.#sending) return this.#activity + (this.#waitingForClient ? limits.clientMs : limits.headersMs)
-    return Math.min(this.#activity + limits.headersMs, this.#headBy)
+    switch (this.#state) {
+      // The time for the whole request runs while it connects, too.
+      case CONNECTING:
+        return Math.min(this.#activity + this.#owner.connectMs, call.headBy)
+      case SECURING:
+        return Math.min(this.#activity + this.#owner.tlsMs, call.headBy)
+      case CONTENT:
+        return this.#activity + limits.bodyMs
+      case TUNNEL:
+        return this.#activity + (this.#sending ? limits.tunnelMs : Math.min(limits.tunnelMs, HALF_CLOSED_MS))
+      default:
+        if (this.#sending) return this.#activity + (this.#waitingForClient ? limits.clientMs : limits.headersMs)
+        return Math.min(this.#activity + limits.headersMs, this.#headBy)
+    }
   }
 
   /**
@@ -478,30 +574,38 @@ export class Connection {
     this.#timerAt = Infinity
     const call = this.#call
     if (call === undefined) return
-    const deadline = this.#connected ? this.#deadline(call) : this.#connectBy(call)
+    const deadline = this.#deadline(call)
     if (performance.now() < deadline) this.#arm(deadline)
     else this.#expire(call)
   }
 
-  /** The time for the whole request runs while it connects, too. */
-  #connectBy(call: Call): number {
-    return Math.min(this.#activity + this.#owner.connectMs, call.headBy)
-  }
-
   #expire(call: Call): void {
     const { limits } = call
-    if (!this.#connected) {
-      if (performance.now() >= call.headBy) this.#fail('total-timeout', 'the time for the whole request is up')
-      else this.#fail('connect-timeout', `no connection within ${this.#owner.connectMs} ms`)
-    } else if (this.#state === CONTENT) {
-      if (this.#paused) this.#fail('client-gone', `the client took nothing for ${limits.bodyMs} ms`)
-      else this.#fail('body-timeout', `no content for ${limits.bodyMs} ms`)
-    } else if (this.#sending) {
-      if (this.#waitingForClient) this.#fail('client-timeout', `the client sent nothing for ${limits.clientMs} ms`)
-      else if (call.abandoned) this.#fail('client-gone', 'the client left while the backend took nothing in')
-      else this.#fail('headers-timeout', `the backend took nothing in for ${limits.headersMs} ms`)
-    } else if (performance.now() >= this.#headBy) this.#fail('total-timeout', 'the time for the whole request is up')
-    else this.#fail('headers-timeout', `no answer for ${limits.headersMs} ms`)
+    const late = performance.now() >= (this.#state < WAIT_HEAD ? call.headBy : this.#headBy)
+    switch (this.#state) {
+      case CONNECTING:
+        if (late) return this.#fail('total-timeout', TOTAL)
+        return this.#fail('connect-timeout', `no connection within ${this.#owner.connectMs} ms`)
+      case SECURING:
+        if (late) return this.#fail('total-timeout', TOTAL)
+        return this.#fail('tls-timeout', `no TLS handshake within ${this.#owner.tlsMs} ms`)
+      case CONTENT:
+        if (this.#paused) return this.#fail('client-gone', `the client took nothing for ${limits.bodyMs} ms`)
+        return this.#fail('body-timeout', `no content for ${limits.bodyMs} ms`)
+      case TUNNEL:
+        return this.#fail('tunnel-timeout', `a tunnel was silent for ${limits.tunnelMs} ms`)
+      default:
+        if (this.#sending) return this.#expireSending(call)
+        if (late) return this.#fail('total-timeout', TOTAL)
+        return this.#fail('headers-timeout', `no answer for ${limits.headersMs} ms`)
+    }
+  }
+
+  #expireSending(call: Call): void {
+    const { limits } = call
+    if (this.#waitingForClient) this.#fail('client-timeout', `the client sent nothing for ${limits.clientMs} ms`)
+    else if (call.abandoned) this.#fail('client-gone', 'the client left while the backend took nothing in')
+    else this.#fail('headers-timeout', `the backend took nothing in for ${limits.headersMs} ms`)
   }
 }
 
@@ -521,7 +625,7 @@ class Sender implements BodySink {
     this.#connection.sendPiece(this.#call, chunk, this.#chunked)
   }
 
-  end(): void {
-    this.#connection.sendEnd(this.#call, this.#chunked)
+  end(trailers: string): void {
+    this.#connection.sendEnd(this.#call, this.#chunked, trailers)
   }
 }

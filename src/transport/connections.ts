@@ -2,7 +2,7 @@
  * The connections to one backend: the one used last is used next, their number is bounded, and so is the queue in
  * front of them, whose places expire.
  */
-import { Connection, type Call, type ConnectionOwner } from './connection.ts'
+import { Connection, type Call, type ConnectionOwner, type SecureOptions } from './connection.ts'
 import { AttemptError } from './failure.ts'
 
 export interface ConnectionSettings {
@@ -15,6 +15,10 @@ export interface ConnectionSettings {
   /** How long a connection may lie idle. */
   readonly idleMs: number
   readonly connectMs: number
+  /** For the TLS handshake, once connected. */
+  readonly tlsMs: number
+  /** How https backends are verified; undefined for http. */
+  readonly secure: SecureOptions | undefined
 }
 
 // A backend counts its idle time from another moment than we do: leave the bytes a second to travel.
@@ -23,6 +27,9 @@ const KEEP_ALIVE_MARGIN_MS = 1000
 export class Connections implements ConnectionOwner {
   readonly url: URL
   readonly connectMs: number
+  readonly tlsMs: number
+  readonly secure: SecureOptions | undefined
+  session: Buffer | undefined
   readonly #settings: ConnectionSettings
   readonly #open = new Set<Connection>()
   /** A stack: the freshest on top, so that the others can fall idle and close. */
@@ -31,11 +38,14 @@ export class Connections implements ConnectionOwner {
   readonly #waiting = new Map<Call, number>()
   #queueTimer: NodeJS.Timeout | undefined
   #idleTimer: NodeJS.Timeout | undefined
+  #retired = false
   #closed = false
 
   constructor(url: URL, settings: ConnectionSettings) {
     this.url = url
     this.connectMs = settings.connectMs
+    this.tlsMs = settings.tlsMs
+    this.secure = settings.secure
     this.#settings = settings
   }
 
@@ -52,6 +62,13 @@ export class Connections implements ConnectionOwner {
   /** Gives up a call: takes it out of the queue, or closes the connection that serves it. */
   cancel(call: Call): void {
     if (!this.#waiting.delete(call)) call.connection?.cancel(call)
+  }
+
+  /** Its backend gets nothing new: what lies idle is closed now, the rest as soon as its call has ended. */
+  retire(): void {
+    this.#retired = true
+    clearTimeout(this.#idleTimer)
+    for (const connection of this.#idle.splice(0)) connection.destroy()
   }
 
   /** Closes everything at once; calls under way fail. */
@@ -72,7 +89,7 @@ export class Connections implements ConnectionOwner {
     if (next !== undefined) return connection.serve(next)
     const { idleMs } = this.#settings
     const keepMs = keepAliveMs === undefined ? idleMs : Math.min(idleMs, keepAliveMs - KEEP_ALIVE_MARGIN_MS)
-    if (this.#closed || keepMs <= 0) return connection.destroy()
+    if (this.#retired || this.#closed || keepMs <= 0) return connection.destroy()
     connection.idleUntil = performance.now() + keepMs
     this.#idle.push(connection)
     this.#idleTimer ??= setTimeout(() => this.#closeIdle(), keepMs).unref()

@@ -3,6 +3,7 @@
  * writes the answer to the client. Which backend, and whether another attempt is made, is decided elsewhere.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -11,13 +12,16 @@ import type { RequestInfo } from '../core/algorithms/algorithm.ts'
 import type { Backend } from '../core/backend.ts'
 import { SluiceError, type ErrorCode } from '../errors.ts'
 import type { Attempt } from './attempt.ts'
-import { AttemptError } from './failure.ts'
+import { PROBE_AFTER_MS } from './connection.ts'
+import { AttemptError, type FailureKind } from './failure.ts'
 import type { Forwarding } from './forwarding.ts'
 import type { Peer, Peers } from './peer.ts'
-import { buildRequestHead } from './request-head.ts'
+import { addressesBefore, buildRequestHead, wantsTrailers } from './request-head.ts'
 import { RequestBody } from './request-body.ts'
 import { withoutFields, type ResponseHead } from './response-head.ts'
-import { leavesPrefix, rewritePath, type Target } from './target.ts'
+import { leavesPrefix, rewritePath, SERVER_WIDE, type Target } from './target.ts'
+import { requestTrailers, responseTrailers } from './trailers.ts'
+import { asObject, hasBody, isHttp2, wireOf, type Wire } from './wire.ts'
 
 /** How an exchange ended: see `Exchange.outcome`. */
 export type Outcome = 'answered' | 'refused' | 'broken' | 'aborted'
@@ -30,16 +34,37 @@ export interface ExchangeContext {
   readonly peers: Peers
   /** Whether answers should tell clients to close their connections, because the gateway is about to stop. */
   readonly closing: () => boolean
+  /** How this gateway calls itself in Via; '' for not at all. */
+  readonly via: string
 }
+
+/** How an attempt ended, for whoever wants to know why there was more than one. */
+export interface Try {
+  readonly backend: string
+  /** The status of the answer, or what went wrong; undefined when neither had happened before its client left. */
+  readonly outcome: number | FailureKind | undefined
+  readonly ms: number
+}
+
+/** Sent again without doing harm, should the first have been read after all (RFC 9110, section 9.2.2; RFC 4918; 9.2.1). */
+const IDEMPOTENT: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+  'PROPFIND',
+  'REPORT',
+  'SEARCH',
+  'QUERY',
+])
+/** How long a client whose tunnel has ended may take to close its side. */
+const LINGER_MS = 1000
 
 const REQUEST_ID: ReadonlySet<string> = new Set(['x-request-id'])
 /** A name or an address, and a port up to 65535. */
 const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
-
-/** Whether the head of a request announces a body, be it an empty one. */
-export function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined
-}
 
 export class Exchange implements RequestInfo {
   readonly request: FastifyRequest
@@ -52,7 +77,17 @@ export class Exchange implements RequestInfo {
   readonly startedAt = performance.now()
   /** The backends that were tried and failed. */
   tried: Set<Backend> | undefined
-  readonly body: RequestBody | undefined
+  /** The attempts that failed and were followed by another one. */
+  tries: Try[] | undefined
+  /** Ends the wait for another attempt, when there is one. */
+  stopWaiting: (() => void) | undefined
+  /** Whether it holds a place in the pool's budget of retries. */
+  retrying = false
+  /** The protocol that the client wants to switch to, in lower case; '' for none. */
+  readonly upgrade: string
+  readonly idempotent: boolean
+  /** What the client sends: a body, or after a switch of protocols everything. */
+  body: RequestBody | undefined
   readonly #context: ExchangeContext
   readonly #target: Target
   /** The attempt under way, or the last one. */
@@ -64,7 +99,10 @@ export class Exchange implements RequestInfo {
   /** Where the answer goes then. */
   callback: FromCallback | undefined
   /** Why it failed, if it did. */
-  error: { readonly code: ErrorCode; readonly reason: string } | undefined
+  error: { readonly code?: ErrorCode | undefined; readonly failure?: FailureKind; readonly reason: string } | undefined
+  readonly #wire: Wire
+  /** The client's connection, once protocols are switched. */
+  #tunnel: Socket | undefined
   #stream: AnswerStream | undefined
   #begun = false
   #ip: string | undefined
@@ -92,8 +130,13 @@ export class Exchange implements RequestInfo {
     this.peer = context.peers.of(request.raw.socket)
     this.#context = context
     this.#target = target
+    this.#wire = wireOf(this.raw)
+    this.upgrade = upgradeOf(this.raw)
+    this.idempotent = IDEMPOTENT.has(this.raw.method ?? '')
     this.throughHooks = throughHooks
     if (leavesPrefix(target.path, forwarding.prefix)) throw new SluiceError('SLUICE_BAD_REQUEST')
+    const { via } = this.raw.headers
+    if (via !== undefined && context.via !== '' && namesIn(via, context.via)) throw new SluiceError('SLUICE_LOOP')
     this.body = this.#openBody()
   }
 
@@ -108,7 +151,9 @@ export class Exchange implements RequestInfo {
   }
 
   get ip(): string {
-    return (this.#ip ??= this.#context.peers.clientOf(this.peer, this.header('x-forwarded-for')))
+    return (this.#ip ??= this.peer.trusted
+      ? this.#context.peers.clientOf(this.peer, addressesBefore(this.raw.headers))
+      : this.peer.ip)
   }
 
   header(name: string): string | undefined {
@@ -129,7 +174,8 @@ export class Exchange implements RequestInfo {
   headFor(backend: Backend): string {
     const { forwarding } = this
     const { rewrite } = forwarding
-    const path = rewrite === undefined ? this.path : rewritePath(this.path, rewrite)
+    const asIs = rewrite === undefined || this.path === SERVER_WIDE
+    const path = asIs ? this.path : rewritePath(this.path, rewrite)
     if (path === undefined) throw new SluiceError('SLUICE_BAD_REQUEST')
     const input = {
       raw: this.raw,
@@ -138,37 +184,68 @@ export class Exchange implements RequestInfo {
       host: this.host,
       target: path + this.#target.query,
       body: this.body,
+      upgrade: this.upgrade,
+      via: this.#context.via,
     }
     return buildRequestHead(input, backend.url.host, forwarding)
   }
 
+  /** Whether it may be sent once more although a backend may have seen it. */
+  get repeatable(): boolean {
+    return this.idempotent && (this.body === undefined || this.body.replayable)
+  }
+
   #openBody(): RequestBody | undefined {
-    const { 'content-length': length, 'transfer-encoding': coding } = this.raw.headers
+    const { raw, forwarding } = this
+    const { 'content-length': length, 'transfer-encoding': coding } = raw.headers
     if (coding !== undefined) {
       // Node lets only what ends in `chunked` through; anything before it is a coding we do not know.
       const known = coding.toLowerCase() === 'chunked' && length === undefined
       // HTTP/1.0 knows no codings: whoever came before us may have read this request differently (RFC 9112, section 6.1).
-      if (!known || this.raw.httpVersionMinor === 0) throw new SluiceError('SLUICE_BAD_REQUEST')
-    } else if (length === undefined || Number(length) === 0) return undefined
-    else if (Number(length) > this.forwarding.maxBodySize) throw new SluiceError('SLUICE_BODY_TOO_LARGE')
+      if (!known || raw.httpVersionMinor === 0 || isHttp2(raw)) throw new SluiceError('SLUICE_BAD_REQUEST')
+    } else if (length === undefined ? !hasBody(raw) : Number(length) === 0) return undefined
+    else if (Number(length) > forwarding.maxBodySize) throw new SluiceError('SLUICE_BODY_TOO_LARGE')
     // A preParsing hook of the application may have put another stream in the raw one's place.
-    const stream = this.request.body instanceof Readable ? this.request.body : this.raw
-    return new RequestBody(
-      stream,
-      coding !== undefined || stream !== this.raw,
-      this.forwarding.maxBodySize,
-      (kind, message) => this.attempt?.refuseBody(kind, message),
-    )
+    const stream = this.request.body instanceof Readable ? this.request.body : raw
+    return new RequestBody(stream, {
+      chunked: length === undefined || stream !== raw,
+      limit: forwarding.maxBodySize,
+      keep: this.idempotent ? forwarding.retry.bufferBody : 0,
+      trailers: () => (raw.rawTrailers.length === 0 ? '' : requestTrailers(raw, this.peer.trusted, forwarding)),
+      onRefused: (kind, message) => this.attempt?.refuseBody(kind, message),
+    })
+  }
+
+  /** Before another attempt: notes how this one ended. */
+  remember(attempt: Attempt): void {
+    this.tries = [...(this.tries ?? []), attempt.record]
+    this.error = undefined
   }
 
   // --- the answer ---
+
+  /** Whether nobody is there any more to get one. */
+  get gone(): boolean {
+    return this.#wire.gone(this.res)
+  }
+
+  /** The same, also while nothing is read from the client. */
+  get abandoned(): boolean {
+    return this.#wire.abandoned(this.raw)
+  }
 
   get begun(): boolean {
     return this.#begun
   }
 
   get flushed(): boolean {
-    return this.#stream === undefined && this.res.writableLength === 0
+    if (this.#tunnel !== undefined) return this.#tunnel.writableLength === 0
+    return this.#stream === undefined && this.#wire.flushed(this.res)
+  }
+
+  /** Passes an interim answer on. We ask for no 100 ourselves: the client has had its own from us. */
+  inform(head: ResponseHead): void {
+    if (head.status !== 100 && !this.#begun) this.#wire.inform(this.raw, this.res, head.status, head.fields)
   }
 
   /** Writes an answer that is there as a whole. */
@@ -176,7 +253,7 @@ export class Exchange implements RequestInfo {
     if (this.callback !== undefined) {
       this.begin(head, false)
       this.write(Buffer.from(content, 'latin1'))
-      return this.end()
+      return this.end('')
     }
     this.#writeHead(head)
     this.res.end(content, 'latin1')
@@ -201,29 +278,62 @@ export class Exchange implements RequestInfo {
   /** @returns false when the client cannot keep up; the attempt is told when it can */
   write(chunk: Buffer): boolean {
     if (this.#stream !== undefined) return this.#stream.push(chunk)
-    if (this.res.write(chunk)) return true
-    this.res.once('drain', () => this.attempt?.resume())
+    const out = this.#tunnel ?? this.res
+    if (out.write(chunk)) return true
+    out.once('drain', () => this.attempt?.resume())
     return false
   }
 
-  end(): void {
+  /** @param trailers the raw trailer section */
+  end(trailers: string): void {
     if (this.#stream !== undefined) this.#stream.push(null)
-    else this.res.end()
+    else if (this.#tunnel !== undefined) endTunnel(this.#tunnel)
+    else {
+      const passed = trailers !== '' && wantsTrailers(this.raw)
+      this.#wire.end(this.raw, this.res, passed ? responseTrailers(trailers, this.forwarding) : undefined)
+    }
   }
 
   /** Breaks the answer off in a way that no client can take for its end. */
   cut(): void {
     this.outcome = 'broken'
     this.#stream?.destroy(new Error('the backend broke off'))
-    // An HTTP/1.0 client without a Content-Length takes a closed connection for the end; a reset it cannot.
-    if (this.raw.httpVersionMinor === 0) this.raw.socket.resetAndDestroy()
-    else this.res.destroy()
+    if (this.#tunnel === undefined) this.#wire.cut(this.raw, this.res)
+    else this.#tunnel.destroy()
+  }
+
+  /** The backend has switched protocols: so does the client. @returns what the client sends from here on */
+  openTunnel(head: ResponseHead): RequestBody {
+    const { socket } = this.raw
+    let lines = `HTTP/1.1 101 ${head.reason}\r\nConnection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`
+    const fields = this.#fields(head)
+    for (let i = 0; i < fields.length; i += 2) lines += `${fields[i]}: ${fields[i + 1]}\r\n`
+    this.#begun = true
+    this.outcome = 'answered'
+    this.#tunnel = socket
+    this.res.statusCode = head.status
+    this.reply.hijack()
+    // Put there to see the client leave before this.
+    socket.removeAllListeners('readable')
+    socket.setNoDelay(true)
+    // Silence is legal for long: only the system can tell a quiet client from one that is gone.
+    socket.setKeepAlive(true, PROBE_AFTER_MS)
+    socket.write(`${lines}\r\n`, 'latin1')
+    this.body = new RequestBody(socket, {
+      chunked: false,
+      limit: Infinity,
+      keep: 0,
+      trailers: () => '',
+      // Its 'close' says the rest.
+      onRefused: () => undefined,
+    })
+    return this.body
   }
 
   /** @throws when hooks of the application set header fields that cannot be sent; then nothing has begun */
   #writeHead(head: ResponseHead): void {
     try {
-      this.res.writeHead(head.status, head.reason, this.#fields(head))
+      this.#wire.writeHead(this.res, head.status, head.reason, this.#fields(head))
     } catch (error) {
       for (const name of Object.keys(this.reply.getHeaders())) this.reply.removeHeader(name)
       this.res.statusMessage = ''
@@ -242,8 +352,11 @@ export class Exchange implements RequestInfo {
     }
     fields = withoutRequestId(this.#withReplyHeaders(fields))
     fields.push('X-Request-Id', this.request.id)
+    if (head.trailer !== '' && head.framing === 'chunked' && wantsTrailers(this.raw))
+      fields.push('Trailer', head.trailer)
     // An HTTP/1 connection whose request was not read to its end cannot carry another one.
-    if (!this.raw.complete || this.#context.closing()) fields.push('Connection', 'close')
+    const closes = !this.raw.complete || this.#context.closing() || this.upgrade !== ''
+    if (closes && this.#wire.closes && head.status !== 101) fields.push('Connection', 'close')
     return fields
   }
 
@@ -289,15 +402,24 @@ class AnswerStream extends Readable {
   }
 }
 
-function asObject(fields: readonly string[]): Record<string, string | string[]> {
-  const object: Record<string, string | string[]> = {}
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = (fields[i] ?? '').toLowerCase()
-    const value = fields[i + 1] ?? ''
-    const before = Object.hasOwn(object, name) ? object[name] : undefined
-    if (before === undefined) object[name] = value
-    else if (Array.isArray(before)) before.push(value)
-    else object[name] = [before, value]
-  }
-  return object
+/** Whether `name` stands among the recipients of a Via field (RFC 9110, section 7.6.3). */
+function namesIn(via: string, name: string): boolean {
+  const lower = name.toLowerCase()
+  return via
+    .toLowerCase()
+    .split(',')
+    .some((entry) => entry.trim().split(/[ \t]+/)[1] === lower)
+}
+
+/** Set by Node for those that came as upgrades: the listener has seen to it that only what may be tunnelled did. */
+function upgradeOf(raw: IncomingMessage): string {
+  const { upgrade } = raw.headers
+  return upgrade !== undefined && Reflect.get(raw, 'upgrade') === true ? upgrade.toLowerCase() : ''
+}
+
+/** Sends what is still to be sent, and waits a moment for the client to close its side. */
+function endTunnel(socket: Socket): void {
+  socket.end()
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  socket.once('close', () => clearTimeout(timer))
 }

@@ -5,6 +5,7 @@
 import type { HeaderRules, PoolSettings } from '../config/settings.ts'
 import type { Backend } from '../core/backend.ts'
 import type { Pool } from '../core/pool.ts'
+import type { RetryBudget, RetryRules } from '../core/retry.ts'
 import type { CallLimits } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { Rewrite } from './target.ts'
@@ -12,8 +13,13 @@ import type { Rewrite } from './target.ts'
 export interface Forwarding {
   readonly pool: Pool
   readonly connections: ReadonlyMap<Backend, Connections>
+  readonly retry: RetryRules
+  /** The pool's, whatever route a request came by. */
+  readonly budget: RetryBudget
   /** 'preserve', 'backend', or the literal to send. */
   readonly hostHeader: string
+  /** Whether backends also get RFC 7239's Forwarded. */
+  readonly forwarded: boolean
   readonly limits: CallLimits
   /** Infinity for none. */
   readonly totalMs: number
@@ -44,22 +50,29 @@ export function limitOf(value: number): number {
   return value === 0 ? Infinity : value
 }
 
-export function compileForwarding(
-  rules: ForwardingRules,
-  settings: PoolSettings,
-  pool: Pool,
-  connections: ReadonlyMap<Backend, Connections>,
-  clientBodyMs: number,
-): Forwarding {
-  const { timeouts } = settings
+/** A pool at work: what its configuration became. */
+export interface PoolEntry {
+  readonly settings: PoolSettings
+  readonly pool: Pool
+  readonly connections: ReadonlyMap<Backend, Connections>
+  readonly budget: RetryBudget
+}
+
+export function compileForwarding(rules: ForwardingRules, entry: PoolEntry, clientBodyMs: number): Forwarding {
+  const { settings, pool, connections, budget } = entry
+  const { timeouts, retry, hostHeader, forwarded } = settings
   return {
     pool,
     connections,
-    hostHeader: settings.hostHeader,
+    retry,
+    budget,
+    hostHeader,
+    forwarded,
     limits: {
       headersMs: limitOf(timeouts.headersMs),
       bodyMs: limitOf(timeouts.bodyMs),
       clientMs: limitOf(clientBodyMs),
+      tunnelMs: limitOf(timeouts.tunnelMs),
     },
     totalMs: limitOf(timeouts.totalMs),
     maxBodySize: limitOf(settings.maxBodySize),

@@ -5,16 +5,17 @@
 import type { IncomingMessage } from 'node:http'
 
 import { SluiceError } from '../errors.ts'
+import { formatForwarded, parseForwarded } from './forwarded.ts'
 import type { Forwarding } from './forwarding.ts'
 import type { Peer } from './peer.ts'
 import { isHopByHop, listedFields, withoutFields } from './response-head.ts'
+import { isHttp2 } from './wire.ts'
 
 /**
  * Fields that say who the client is: only a trusted proxy may, else they are dropped. Those that we write ourselves
  * are in here too, so that a client's copy never passes beside ours.
  */
 const IDENTITY: ReadonlySet<string> = new Set([
-  'forwarded',
   'x-real-ip',
   'true-client-ip',
   'cf-connecting-ip',
@@ -30,6 +31,7 @@ const IDENTITY: ReadonlySet<string> = new Set([
 /** What we write ourselves, from the client's or not. */
 const OURS: ReadonlySet<string> = new Set([
   'host',
+  'forwarded',
   'x-forwarded-for',
   'x-forwarded-proto',
   'x-forwarded-host',
@@ -55,32 +57,80 @@ export interface HeadInput {
   readonly target: string
   /** How its body is framed; undefined for none. */
   readonly body: { readonly chunked: boolean } | undefined
+  /** The protocol that the client wants to switch to; '' for none. */
+  readonly upgrade: string
+  /** How this gateway calls itself in Via; '' for not at all. */
+  readonly via: string
 }
 
 /** @throws {SluiceError} SLUICE_BAD_REQUEST when the request holds what must not be passed on */
 export function buildRequestHead(input: HeadInput, backendHost: string, forwarding: Forwarding): string {
   const { raw, peer, host } = input
-  const { headers } = raw
   const fields = passedFields(raw, peer.trusted)
   const { requestHeaders } = forwarding
   const kept = requestHeaders === undefined ? fields : withoutFields(fields, requestHeaders.drop)
   let head = `${raw.method ?? 'GET'} ${input.target} HTTP/1.1\r\nHost: ${hostFor(forwarding.hostHeader, host, backendHost)}\r\n`
   for (let i = 0; i < kept.length; i += 2) head += `${kept[i]}: ${kept[i + 1]}\r\n`
   head += bodyField(raw, input.body)
-  const { trusted, ip } = peer
-  const before = trusted ? headers['x-forwarded-for'] : undefined
-  const drop = requestHeaders?.drop ?? NONE
-  if (!drop.has('x-forwarded-for'))
-    head += `X-Forwarded-For: ${before === undefined ? ip : `${String(before)}, ${ip}`}\r\n`
-  if (!drop.has('x-forwarded-proto')) {
-    head += `X-Forwarded-Proto: ${(trusted && scheme(headers['x-forwarded-proto'])) || ownScheme(raw)}\r\n`
-  }
-  const forwardedHost = (trusted && first(headers['x-forwarded-host'])) || host
-  if (forwardedHost !== '' && !drop.has('x-forwarded-host')) head += `X-Forwarded-Host: ${forwardedHost}\r\n`
-  if (!drop.has('x-request-id')) head += `X-Request-Id: ${input.id}\r\n`
+  head += connectionFields(raw, input.upgrade)
+  // RFC 9110, section 7.6.3: a gateway must say that the request came through it, and in which version of HTTP.
+  if (input.via !== '') head += `Via: ${raw.httpVersion} ${input.via}\r\n`
+  head += forwardedFields(input, forwarding)
   if (requestHeaders !== undefined) for (const [name, value] of requestHeaders.set) head += `${name}: ${value}\r\n`
   if (CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')
   return `${head}\r\n`
+}
+
+/** What the client asks of its connection and we ask of ours: to switch protocols, and to send trailers. */
+function connectionFields(raw: IncomingMessage, upgrade: string): string {
+  if (upgrade !== '') return `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`
+  // RFC 9110, section 10.1.4: HTTP/1 must list TE in Connection; what is not listed was meant for someone before.
+  const listed = isHttp2(raw) || /(?:^|[ \t,])te(?:$|[ \t,])/i.test(raw.headers.connection ?? '')
+  return listed && wantsTrailers(raw) ? 'TE: trailers\r\nConnection: TE\r\n' : ''
+}
+
+/** Whether a client says that it reads trailers (RFC 9110, section 10.1.4). */
+export function wantsTrailers({ headers }: IncomingMessage): boolean {
+  const te = headers['te']
+  return te !== undefined && /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(String(te))
+}
+
+/** Who the client is and what it asked for, in the words of proxies (and RFC 7239, where the pool wants that). */
+function forwardedFields({ raw, peer, host, id }: HeadInput, { requestHeaders, forwarded }: Forwarding): string {
+  const { headers } = raw
+  const { trusted, ip } = peer
+  const drop = requestHeaders?.drop ?? NONE
+  let fields = ''
+  if (!drop.has('x-forwarded-for')) {
+    const before = trusted ? addressesBefore(headers) : undefined
+    fields += `X-Forwarded-For: ${before === undefined ? ip : `${before}, ${ip}`}\r\n`
+  }
+  const proto = (trusted && schemeBefore(headers)) || ownScheme(raw)
+  if (!drop.has('x-forwarded-proto')) fields += `X-Forwarded-Proto: ${proto}\r\n`
+  const forwardedHost = (trusted && first(headers['x-forwarded-host'])) || host
+  if (forwardedHost !== '' && !drop.has('x-forwarded-host')) fields += `X-Forwarded-Host: ${forwardedHost}\r\n`
+  const chain = [
+    ...(trusted && headers.forwarded !== undefined ? [headers.forwarded] : []),
+    ...(forwarded ? [formatForwarded(ip, host, ownScheme(raw))] : []),
+  ]
+  if (chain.length > 0 && !drop.has('forwarded')) fields += `Forwarded: ${chain.join(', ')}\r\n`
+  if (!drop.has('x-request-id')) fields += `X-Request-Id: ${id}\r\n`
+  return fields
+}
+
+/** The addresses that a trusted proxy tells of; X-Forwarded-For goes before Forwarded, which a client may have sent. */
+export function addressesBefore(headers: IncomingMessage['headers']): string | undefined {
+  const list = headers['x-forwarded-for']
+  if (list !== undefined) return String(list)
+  if (headers.forwarded === undefined) return undefined
+  const elements = parseForwarded(headers.forwarded)
+  return elements?.map((element) => element.for ?? 'unknown').join(', ')
+}
+
+function schemeBefore(headers: IncomingMessage['headers']): string | undefined {
+  const given = headers['x-forwarded-proto']
+  if (given !== undefined || headers.forwarded === undefined) return scheme(given)
+  return scheme(parseForwarded(headers.forwarded)?.[0]?.proto)
 }
 
 function hostFor(rule: string, client: string, backend: string): string {
@@ -132,8 +182,10 @@ function passedFields(raw: IncomingMessage, trusted: boolean): string[] {
     : withoutFields(fields, listedFields(connection))
 }
 
-function passes(name: string, trusted: boolean): boolean {
-  if (isHopByHop(name)) return false
+/** Whether a client's field goes on under its name: not one of this hop, nor one that only we or a trusted proxy may write. */
+export function passes(name: string, trusted: boolean): boolean {
+  // HTTP/2 has the method, the target and the host among the fields, behind a colon.
+  if (name.charCodeAt(0) === 0x3a || isHopByHop(name)) return false
   // Short and most common names are none of the ones below.
   if (name.length < 4) return true
   const lower = name.toLowerCase()

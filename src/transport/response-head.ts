@@ -19,6 +19,10 @@ export interface ResponseHead {
   readonly reusable: boolean
   /** What the backend's `Keep-Alive: timeout=` promises, in milliseconds. */
   readonly keepAliveMs: number | undefined
+  /** The protocol that is switched to with a 101, as sent; '' for none. */
+  readonly upgrade: string
+  /** The names of the fields that will follow the content, as announced; '' for none. */
+  readonly trailer: string
 }
 
 // A status line: HTTP/1.0 or 1.1, three digits of which the first is 1 to 9, and a reason that may be absent
@@ -94,6 +98,8 @@ class Collector {
   transferEncoding: string | undefined
   contentLength: string | undefined
   keepAlive = ''
+  upgrade = ''
+  trailer = ''
   problem: string | undefined
 
   /** Takes one field line; false when it must be refused. */
@@ -113,6 +119,8 @@ class Collector {
       } else if (isHopByHop(lower)) {
         if (lower === 'connection') this.connection = this.connection === '' ? value : `${this.connection},${value}`
         else if (lower === 'keep-alive') this.keepAlive = value
+        else if (lower === 'upgrade') this.upgrade = value
+        else if (lower === 'trailer') this.trailer = this.trailer === '' ? value : `${this.trailer}, ${value}`
         else if (lower === 'transfer-encoding') {
           if (this.transferEncoding !== undefined) return this.refuse('more than one Transfer-Encoding')
           this.transferEncoding = value
@@ -212,5 +220,7 @@ function frame(
     length,
     reusable: persistent && framing !== 'close',
     keepAliveMs: promise === null ? undefined : Number(promise[1]) * 1000,
+    upgrade: seen.upgrade,
+    trailer: seen.trailer,
   }
 }

@@ -2,9 +2,15 @@
  * The request target (RFC 9112, section 3.2): taken apart without decoding, so that what is forwarded is what came,
  * byte for byte; and refused where a backend that tidies up paths could be led out of a route's prefix.
  */
+import type { IncomingMessage } from 'node:http'
+
+import { isHttp2 } from './wire.ts'
+
+/** The target of an OPTIONS that asks about the server as a whole (RFC 9112, section 3.2.4). */
+export const SERVER_WIDE = '*'
 
 export interface Target {
-  /** The path as sent; always begins with '/'. */
+  /** The path as sent, which begins with '/'; or `SERVER_WIDE`. */
   readonly path: string
   /** From the question mark on, or ''. */
   readonly query: string
@@ -13,6 +19,30 @@ export interface Target {
 }
 
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
+
+/** @returns what a request asks for, or undefined when it is not one that can be forwarded */
+export function targetOf(raw: IncomingMessage): Target | undefined {
+  const { url = '' } = raw
+  if (isHttp2(raw)) return http2Target(raw, url)
+  // Node's parser lets HTTP/0.9 and HTTP/2.0 through, too.
+  if (raw.httpVersionMajor !== 1) return undefined
+  if (url === SERVER_WIDE && raw.method === 'OPTIONS') return { path: SERVER_WIDE, query: '', authority: undefined }
+  return parseTarget(url)
+}
+
+/** Nothing here may become a second line, or a second word of the first one, in HTTP/1 (RFC 9113, section 8.3.1). */
+// oxlint-disable-next-line no-control-regex
+const UNSAFE = /[\0-\x20\x7f]/
+
+function http2Target({ headers, method }: IncomingMessage, url: string): Target | undefined {
+  const { ':authority': authority, host } = headers
+  if (UNSAFE.test(url)) return undefined
+  // Two names for one host: who comes behind us might take the other one.
+  if (typeof authority === 'string' && host !== undefined && authority !== host) return undefined
+  const named = typeof authority === 'string' ? authority : undefined
+  if (url === SERVER_WIDE && method === 'OPTIONS') return { path: SERVER_WIDE, query: '', authority: named }
+  return url.startsWith('/') ? split(url, named) : undefined
+}
 
 /** @returns the parts, or undefined when the target is not one that can be forwarded */
 export function parseTarget(url: string): Target | undefined {

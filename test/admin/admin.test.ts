@@ -61,7 +61,7 @@ void test('/status', async (t) => {
   t.match(body, { config: { lastReload: { ok: true, at: TIME, error: null } } })
   t.same(Reflect.get(Object(body), 'pools'), {
     web: { algorithm: 'weighted-round-robin', backends: [{ ...one, failures: 0, ...still }] },
-    api: { algorithm: 'round-robin', backends: [{ ...two, inFlight: 0, requests: 1, failures: 1, ...still }] },
+    api: { algorithm: 'round-robin', backends: [{ ...two, inFlight: 0, requests: 2, failures: 2, ...still }] },
   })
   t.same(Object.keys(Object(body)), ['version', 'startedAt', 'config', 'pools'])
 })

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { checkConfig, checkObject, ConfigError, formatProblem } from '../../src/config/check.ts'
 import { editDistance, nearest } from '../../src/core/nearest.ts'
-import type { Config } from '../../src/config/schema.ts'
+import type { Config, RetryConfig } from '../../src/config/schema.ts'
 import { readText } from '../../src/config/text.ts'
 
 const web = { backends: ['http://127.0.0.1:9001'] }
@@ -33,6 +33,8 @@ void t.test('the smallest configuration, with every default', async (test) => {
       keepAliveMs: 75_000,
       maxHeaderSize: 16_384,
       maxConnections: 0,
+      tls: undefined,
+      via: true,
     },
     admin: { host: '127.0.0.1', port: 9090, token: '' },
     log: { level: 'info', access: true },
@@ -45,9 +47,25 @@ void t.test('the smallest configuration, with every default', async (test) => {
           algorithm: { type: 'weighted-round-robin', options: {} },
           backends: [{ id: '127.0.0.1:9001', url: new URL('http://127.0.0.1:9001'), weight: 1 }],
           hostHeader: 'preserve',
-          timeouts: { connectMs: 2000, headersMs: 15_000, bodyMs: 30_000, totalMs: 60_000 },
+          forwarded: false,
+          timeouts: {
+            connectMs: 2000,
+            tlsMs: 2000,
+            headersMs: 15_000,
+            bodyMs: 30_000,
+            totalMs: 60_000,
+            tunnelMs: 3_600_000,
+          },
           connections: { max: 128, pending: 256, queueMs: 1000, idleMs: 4000 },
+          tls: undefined,
           maxBodySize: 0,
+          retry: {
+            attempts: 2,
+            on: new Set(['connect', 'reset', 502, 503, 504]),
+            budget: { ratio: 0.2, minimum: 3 },
+            backoff: { baseMs: 25, maxMs: 250 },
+            bufferBody: 65_536,
+          },
         },
       ],
     ]),
@@ -102,6 +120,73 @@ void t.test('routes in their normal form', async (test) => {
   })
 })
 
+function retryOf(retry: RetryConfig) {
+  return settingsOf({ pools: { web: { ...web, retry } } }).pools.get('web')?.retry
+}
+
+void t.test('retries: each key alone, and their bounds', async (test) => {
+  const byDefault = retryOf({})
+  test.strictSame(retryOf({ attempts: 1 }), { ...byDefault, attempts: 1 })
+  test.strictSame(retryOf({ attempts: 10 }), { ...byDefault, attempts: 10 })
+  test.strictSame(retryOf({ on: [] }), { ...byDefault, on: new Set() })
+  test.strictSame(retryOf({ on: ['timeout', 429, 500, 429] }), { ...byDefault, on: new Set(['timeout', 429, 500]) })
+  test.strictSame(retryOf({ budget: { ratio: 0 } }), { ...byDefault, budget: { ratio: 0, minimum: 3 } })
+  test.strictSame(retryOf({ budget: { ratio: 1, minimum: 10_000 } })?.budget, { ratio: 1, minimum: 10_000 })
+  test.strictSame(retryOf({ backoff: { max: '1s' } }), { ...byDefault, backoff: { baseMs: 25, maxMs: 1000 } })
+  test.strictSame(retryOf({ backoff: { base: 0, max: 0 } })?.backoff, { baseMs: 0, maxMs: 0 })
+  test.strictSame(retryOf({ bufferBody: 0 }), { ...byDefault, bufferBody: 0 })
+})
+
+void t.test('one list of conditions is not shared between pools', async (test) => {
+  const { pools } = settingsOf({
+    pools: { web, other: web },
+    routes: [
+      { path: '/', pool: 'web' },
+      { path: '/o', pool: 'other' },
+    ],
+  })
+  test.not(pools.get('web')?.retry.on, pools.get('other')?.retry.on)
+})
+
+const viaOf = (via: string | boolean) => settingsOf({ pools: { web }, listen: { via } }).listen.via
+
+void t.test('the name in Via', async (test) => {
+  for (const good of [true, false, 'edge-1', 'edge.example.com:8080', "!#$%&'*+-.^_`|~1aZ", 'x'.repeat(128)]) {
+    test.equal(viaOf(good), good)
+  }
+  const bad = [
+    '',
+    ':80',
+    'a b',
+    'a,b',
+    'a:b',
+    'a:',
+    'a:1:2',
+    '[::1]',
+    'a/b',
+    'é',
+    'a\n',
+    'x'.repeat(129),
+    'true',
+    'Off',
+    'no',
+  ]
+  for (const via of bad) {
+    test.match(
+      linesFor({ pools: { web }, listen: { via } }),
+      [/^listen\.via: expected true, false or a name such as/],
+      via,
+    )
+  }
+})
+
+void t.test('timeouts of tunnels and handshakes, and the Forwarded field', async (test) => {
+  const pool = { ...web, forwarded: true, timeouts: { tls: 1, tunnel: '0s' } }
+  const made = settingsOf({ pools: { web: pool } }).pools.get('web')
+  test.equal(made?.forwarded, true)
+  test.match(made?.timeouts, { tlsMs: 1, tunnelMs: 0, connectMs: 2000 })
+})
+
 const call = () => 1
 
 void t.test('what plugins and algorithms get is handed on in ordinary objects', async (test) => {
@@ -120,6 +205,8 @@ void t.test('what plugins and algorithms get is handed on in ordinary objects', 
 
 const onePool = (weight = 1) => `pools:\n  a: { backends: [{ url: "http://a", weight: ${weight} }] }\n`
 
+const retrying = (backoff: string) => `pools: { a: { backends: ["http://a"], retry: { backoff: ${backoff} } } }`
+
 void t.test('warnings', async (test) => {
   test.same(warningsOf(onePool()), [])
   test.same(warningsOf(onePool(0)), [
@@ -133,6 +220,10 @@ void t.test('warnings', async (test) => {
   ])
   test.same(warningsOf('pools: { a: { backends: ["http://a"], hostHeader: preserv } }'), [
     'f:1:51: pools.a.hostHeader: "preserv" is sent to backends as it is; did you mean "preserve"?',
+  ])
+  test.same(warningsOf(retrying('{ base: 250ms }')), [], 'equal')
+  test.same(warningsOf(retrying('{ base: 251ms }')), [
+    'f:1:65: pools.a.retry.backoff.base: base (251ms) is longer than max (250ms), so no wait exceeds 250ms',
   ])
   test.same(warningsOf(`${onePool()}admin:\n  host: 0.0.0.0`), [
     'f:4:9: admin.host: the admin listener can be reached from other machines and asks for no token',

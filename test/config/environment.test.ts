@@ -69,6 +69,18 @@ void t.test(
   },
 )
 
+void t.test('also in lists, and where text is as good as a boolean', async (test) => {
+  const { settings } = checkObject(
+    {
+      listen: { via: '${OFF}' },
+      pools: { web: { backends: ['http://a'], retry: { on: ['${STATUS}', '${NONE:-timeout}'] } } },
+    },
+    { env: { ...env, STATUS: '503' } },
+  )
+  test.equal(settings?.listen.via, false)
+  test.same(settings?.pools.get('web')?.retry.on, new Set([503, 'timeout']))
+})
+
 void t.test('a part of a string stays text', async (test) => {
   const { problems } = check(`${POOLS}listen:\n  port: 1\${PORT}`)
   test.same(problems?.map(formatProblem), [

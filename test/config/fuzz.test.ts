@@ -1,12 +1,17 @@
 /** Whatever is done to a file, it becomes settings or lines of a known form: never another error. */
 import * as fc from 'fast-check'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { checkConfig, checkObject, formatProblem } from '../../src/config/check.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { readText } from '../../src/config/text.ts'
 
+/** A certificate on one line, as JSON and YAML write it in quotes. */
+const CA = readFileSync(join(import.meta.dirname, '../helpers/certificates/ca.pem'), 'utf8').replaceAll('\n', '\\n')
+
 const YAML = `# a comment
-listen: { host: 0.0.0.0, port: 8080, trustedProxies: [10.0.0.0/8], headersTimeout: 15s, maxHeaderSize: 16KiB }
+listen: { host: 0.0.0.0, port: 8080, trustedProxies: [10.0.0.0/8], headersTimeout: 15s, maxHeaderSize: 16KiB, via: edge-1 }
 admin:
   token: \${TOKEN:-x}
 log: { level: info, access: true }
@@ -17,6 +22,8 @@ pools:
       - http://127.0.0.1:9001
       - { url: "http://[::1]:9002", id: two, weight: 2.5 }
     timeouts: { connect: 2s, total: 0s }
+    tls: { ca: "${CA}", serverName: a.example.com }
+    retry: { attempts: 3, on: [connect, 503], budget: { ratio: 0.2 }, backoff: { base: 25ms, max: 1s } }
     maxBodySize: 1MiB
   other: { <<: *web, hostHeader: backend }
 routes:
@@ -75,8 +82,16 @@ for (const [kind, text] of [
 
 void t.test('any value in any place of an object', async (test) => {
   const good: Config = {
-    listen: { port: 1, trustedProxies: [] },
-    pools: { web: { backends: ['http://a', { url: 'http://b' }], timeouts: {}, algorithm: { type: 'x' } } },
+    listen: { port: 1, trustedProxies: [], tls: { cert: 'none.pem', key: 'none.key' }, via: true },
+    pools: {
+      web: {
+        backends: ['http://a', { url: 'http://b' }],
+        timeouts: {},
+        algorithm: { type: 'x' },
+        tls: {},
+        retry: { on: [503] },
+      },
+    },
     routes: [{ path: '/*', pool: 'web', methods: ['GET'], rewrite: {}, requestHeaders: { set: {}, remove: [] } }],
     plugins: [{ path: 'p', options: {} }],
   }
@@ -94,6 +109,12 @@ void t.test('any value in any place of an object', async (test) => {
     'type',
     'path',
     'set',
+    'via',
+    'tls',
+    'cert',
+    'key',
+    'retry',
+    'on',
   ]
   const anything = fc.anything({ withBigInt: true, withMap: true, withDate: true, withSparseArray: true })
   const place = fc.oneof(fc.constantFrom(...keys, '0', '1', ''), fc.string())

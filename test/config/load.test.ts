@@ -2,11 +2,11 @@
 // oxlint-disable no-await-in-loop -- one file after the other: modules are loaded in turn
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import t from 'tap'
-import { ConfigError } from '../../src/config/check.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { checkConfig, ConfigError, formatProblem } from '../../src/config/check.ts'
+import { loadConfig, readConfig } from '../../src/config/load.ts'
 
 const YAML = 'pools: { web: { backends: ["http://127.0.0.1:1"] } }\n'
 const JSON_TEXT = '{ "pools": { "web": { "backends": ["http://127.0.0.1:1"] } } }'
@@ -83,6 +83,23 @@ void t.test('plugins lie relative to the file', async (test) => {
     settings.plugins.map((plugin) => plugin.path),
     [join(folder, 'mine.ts'), '@scope/package'],
   )
+})
+
+const tls = (name: string) => `listen: { tls: { cert: certs/${name}.pem, key: certs/${name}.key } }\n`
+
+void t.test('certificates lie relative to the file, and the check sees them as the start does', async (test) => {
+  const folder = test.testdir({ 'good.yaml': YAML + tls('server'), 'bad.yaml': YAML + tls('gone'), certs: {} })
+  for (const name of ['server.pem', 'server.key']) {
+    cpSync(join(import.meta.dirname, '../helpers/certificates', name), join(folder, 'certs', name))
+  }
+  const { settings } = await loadConfig(join(folder, 'good.yaml'), {})
+  test.equal(settings.listen.tls?.key, readFileSync(join(folder, 'certs/server.key'), 'utf8'))
+  const { problems = [] } = checkConfig(await readConfig(join(folder, 'bad.yaml'), {}))
+  test.same(
+    problems.map((problem) => problem.message),
+    ['cannot read "certs/gone.pem": no such file', 'cannot read "certs/gone.key": no such file'],
+  )
+  test.equal(await messageOf(join(folder, 'bad.yaml')), problems.map(formatProblem).join('\n'))
 })
 
 void t.test('what modules throw is one line each', async (test) => {

@@ -13,6 +13,7 @@ interface Schema {
   readonly items?: Schema
   readonly default?: unknown
   readonly description?: string
+  readonly writeOnly?: boolean
 }
 
 const schema: Schema = configSchema()
@@ -22,6 +23,8 @@ void t.test('config/schema.json is up to date', async (test) => {
   const file = join(import.meta.dirname, '../../config/schema.json')
   test.equal(readFileSync(file, 'utf8'), `${JSON.stringify(configSchema(), null, 2)}\n`, 'run `npm run schema`')
 })
+
+const withPool = (more: object) => ({ pools: { web: { backends: ['http://a'], ...more } } })
 
 void t.test('any validator can use it', async (test) => {
   const validate = new Ajv({ allowUnionTypes: true }).compile(configSchema())
@@ -34,7 +37,26 @@ void t.test('any validator can use it', async (test) => {
   ]) {
     test.notOk(validate(wrong), JSON.stringify(wrong))
   }
-  test.notOk(validate({ pools: { web: { backends: ['http://a'], timeouts: { connect: '5 parsecs' } } } }))
+  test.notOk(validate(withPool({ timeouts: { connect: '5 parsecs' } })))
+  test.ok(validate({ ...withPool({ retry: { on: ['timeout', 503] }, tls: {} }), listen: { via: 'edge:1' } }))
+  test.ok(validate({ ...withPool({}), listen: { via: false, tls: { cert: 'a', key: 'b', minVersion: 'TLSv1.3' } } }))
+  for (const retry of [false, { on: ['503'] }, { on: 'connect' }, { attempts: 0 }]) {
+    test.notOk(validate(withPool({ retry })), JSON.stringify(retry))
+  }
+  for (const listen of [{ via: 'a b' }, { via: 'no' }, { tls: { cert: 'a' } }, { tls: true }]) {
+    test.notOk(validate({ ...withPool({}), listen }), JSON.stringify(listen))
+  }
+})
+
+void t.test('secrets are marked, for editors and for whoever shows a configuration', async (test) => {
+  const marked: string[] = []
+  const walk = (part: Schema, path: string): void => {
+    if (part.writeOnly === true) marked.push(path)
+    for (const [key, inside] of Object.entries(part.properties ?? {})) walk(inside, `${path}.${key}`)
+    for (const inside of Object.values(part.patternProperties ?? {})) walk(inside, `${path}.NAME`)
+  }
+  walk(schema, '')
+  test.same(marked.toSorted(), ['.admin.token', '.listen.tls.key', '.pools.NAME.tls.key'])
 })
 
 void t.test('every key is explained', async (test) => {
@@ -53,6 +75,7 @@ void t.test('its defaults are those of the settings', async (test) => {
   const { settings } = checkObject({ pools: { web: { backends: ['http://a'] } } }, { env: {} })
   if (settings === undefined) throw new Error('the smallest configuration is good')
   const web = settings.pools.get('web')
+  const retry = pool?.properties?.['retry']?.properties
   const pairs: ReadonlyArray<readonly [Schema | undefined, object | undefined]> = [
     [schema.properties?.['listen'], settings.listen],
     [schema.properties?.['admin'], settings.admin],
@@ -60,6 +83,8 @@ void t.test('its defaults are those of the settings', async (test) => {
     [schema.properties?.['shutdown'], settings.shutdown],
     [pool?.properties?.['timeouts'], web?.timeouts],
     [pool?.properties?.['connections'], web?.connections],
+    [retry?.['budget'], web?.retry.budget],
+    [retry?.['backoff'], web?.retry.backoff],
   ]
   for (const [group, made] of pairs) {
     const values = new Map<string, unknown>(Object.entries(made ?? {}))
@@ -70,5 +95,9 @@ void t.test('its defaults are those of the settings', async (test) => {
   }
   test.equal(web?.hostHeader, pool?.properties?.['hostHeader']?.default)
   test.equal(web?.algorithm.type, pool?.properties?.['algorithm']?.default)
+  test.equal(web?.forwarded, pool?.properties?.['forwarded']?.default)
+  test.equal(web?.retry.attempts, retry?.['attempts']?.default)
+  test.same([...(web?.retry.on ?? [])], retry?.['on']?.default)
+  test.equal(web?.retry.bufferBody, parseSize(retry?.['bufferBody']?.default))
   test.equal(web?.maxBodySize, pool?.properties?.['maxBodySize']?.default)
 })

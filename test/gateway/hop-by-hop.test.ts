@@ -56,6 +56,7 @@ void test('HP-03 HP-05 fields of one hop are removed without being listed', asyn
   t.same(names(server.heads[0]), [
     'host',
     'x-stays',
+    'via',
     'x-forwarded-for',
     'x-forwarded-proto',
     'x-forwarded-host',

@@ -261,6 +261,7 @@ const STATUS: Readonly<Record<string, readonly [status: number, error: string, r
   SLUICE_BAD_REQUEST: [400, 'Bad Request'],
   SLUICE_BODY_TOO_LARGE: [413, 'Payload Too Large'],
   SLUICE_CLIENT_TIMEOUT: [408, 'Request Timeout'],
+  SLUICE_LOOP: [508, 'Loop Detected'],
   SLUICE_INTERNAL: [500, 'Internal Server Error'],
   SLUICE_NO_BACKEND: [503, 'Service Unavailable', true],
   SLUICE_QUEUE_FULL: [503, 'Service Unavailable', true],

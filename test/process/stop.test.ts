@@ -123,7 +123,7 @@ void test('SD-04: what never ends is cut at the grace, before or in the middle o
     ends.map((end) => end.replace('in its answer: ', '')),
     ['ECONNRESET', 'ECONNRESET'],
   )
-  t.ok(await process.logged(/^2 requests were still under way after 300 ms and are cut off$/))
+  t.ok(await process.logged(/^2 connections were still open after 300 ms and are cut off$/))
   const { code, stderr } = await process.ended
   t.same({ code, stderr }, { code: 0, stderr: '' })
 })

@@ -6,6 +6,7 @@ import { test } from 'tap'
 import type { PoolSettings } from '../../src/config/settings.ts'
 import { roundRobin } from '../../src/core/algorithms/round-robin.ts'
 import { Pool } from '../../src/core/pool.ts'
+import { RetryBudget } from '../../src/core/retry.ts'
 import { compileForwarding, limitOf, type Forwarding, type ForwardingRules } from '../../src/transport/forwarding.ts'
 import { inTurn } from '../helpers/raw.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
@@ -15,7 +16,16 @@ const SETTINGS: PoolSettings = {
   algorithm: { type: 'round-robin', options: {} },
   backends: [],
   hostHeader: 'preserve',
-  timeouts: { connectMs: 1, headersMs: 0, bodyMs: 2, totalMs: 0 },
+  forwarded: false,
+  tls: undefined,
+  retry: {
+    attempts: 1,
+    on: new Set(),
+    budget: { ratio: 0, minimum: 0 },
+    backoff: { baseMs: 0, maxMs: 0 },
+    bufferBody: 0,
+  },
+  timeouts: { connectMs: 1, tlsMs: 1, headersMs: 0, bodyMs: 2, totalMs: 0, tunnelMs: 4 },
   connections: { max: 1, pending: 1, queueMs: 1, idleMs: 1 },
   maxBodySize: 0,
 }
@@ -25,7 +35,8 @@ function compile(rules: Partial<ForwardingRules>): Forwarding {
   const algorithm = roundRobin(undefined, { clock, random: () => 0 })
   const pool = new Pool({ name: 'web', members: [], algorithm, clock, onAlgorithmError: () => {} })
   const all = { path: '/*', rewrite: undefined, requestHeaders: undefined, responseHeaders: undefined, ...rules }
-  return compileForwarding(all, SETTINGS, pool, new Map(), 3)
+  const budget = new RetryBudget(SETTINGS.retry.budget, clock)
+  return compileForwarding(all, { settings: SETTINGS, pool, connections: new Map(), budget }, 3)
 }
 
 void test('the literal prefix of a path', async (t) => {
@@ -48,7 +59,7 @@ void test('0 is no limit', async (t) => {
   t.equal(limitOf(0), Infinity)
   t.equal(limitOf(5), 5)
   t.match(compile({}), {
-    limits: { headersMs: Infinity, bodyMs: 2, clientMs: 3 },
+    limits: { headersMs: Infinity, bodyMs: 2, clientMs: 3, tunnelMs: 4 },
     totalMs: Infinity,
     maxBodySize: Infinity,
   })

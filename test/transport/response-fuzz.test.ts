@@ -35,7 +35,8 @@ class Reader implements Call {
   readonly head: string
   readonly body = undefined
   readonly repeatable = false
-  readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000 }
+  readonly upgrade = ''
+  readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000, tunnelMs: 10_000 }
   readonly headBy = Infinity
   readonly abandoned = false
   readonly flushed = false
@@ -49,6 +50,10 @@ class Reader implements Call {
   }
 
   onInformation(): void {}
+
+  onUpgrade(): never {
+    throw new Error('nobody asked for it')
+  }
 
   onHead(head: ResponseHead): void {
     this.#head = head
@@ -216,6 +221,8 @@ void test('whatever we accept, Node accepts and reads the same', async (t) => {
     queueMs: 1000,
     idleMs: 1,
     connectMs: 5000,
+    tlsMs: 5000,
+    secure: undefined,
   })
   t.teardown(() => connections.destroy())
   let accepted = 0

@@ -1,0 +1,113 @@
+/**
+ * What differs between the versions of HTTP in how an answer is written to a client. Everything else about an exchange
+ * is the same for both.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+
+import { isGone } from './peer.ts'
+
+export type Trailers = Array<[name: string, value: string]>
+
+export interface Wire {
+  /** Whether a connection ends with an answer that says so, or whose request was not read to its end. */
+  readonly closes: boolean
+  writeHead(res: ServerResponse, status: number, reason: string, fields: string[]): void
+  /** Passes an interim answer on, to a client that can read it. */
+  inform(raw: IncomingMessage, res: ServerResponse, status: number, fields: string[]): void
+  /** Ends the answer, with fields behind it where there are any. */
+  end(raw: IncomingMessage, res: ServerResponse, trailers: Trailers | undefined): void
+  /** Breaks the answer off in a way that no client can take for its end. */
+  cut(raw: IncomingMessage, res: ServerResponse): void
+  /** Whether the client has left. */
+  gone(res: ServerResponse): boolean
+  /** Whether the system says that the client's end is no more, also while nothing is read from it. */
+  abandoned(raw: IncomingMessage): boolean
+  /** Whether all that was written has left this process. */
+  flushed(res: ServerResponse): boolean
+}
+
+const HTTP1: Wire = {
+  closes: true,
+  writeHead: (res, status, reason, fields) => void res.writeHead(status, reason, fields),
+  inform(raw, res, status, fields) {
+    // RFC 9110, section 15.2: never to HTTP/1.0.
+    if (raw.httpVersionMinor > 0) res.writeInformation(status, fields)
+  },
+  end(_raw, res, trailers) {
+    if (trailers !== undefined) res.addTrailers(trailers)
+    res.end()
+  },
+  cut(raw, res) {
+    // An HTTP/1.0 client without a Content-Length takes a closed connection for the end; a reset it cannot.
+    if (raw.httpVersionMinor === 0) raw.socket.resetAndDestroy()
+    else res.destroy()
+  },
+  gone: (res) => res.destroyed,
+  abandoned: (raw) => isGone(raw.socket),
+  flushed: (res) => res.writableLength === 0,
+}
+
+const HTTP2: Wire = {
+  closes: false,
+  writeHead(res, status, _reason, fields) {
+    // No reason phrases here (RFC 9113, section 8.3.2).
+    http2(res).writeHead(status, asObject(fields))
+  },
+  inform(_raw, res, status, fields) {
+    const { stream } = http2(res)
+    if (!stream.destroyed && !stream.headersSent) stream.additionalHeaders({ ...asObject(fields), ':status': status })
+  },
+  end(raw, res, trailers) {
+    const { stream } = http2(res)
+    if (trailers !== undefined) http2(res).addTrailers(asObject(trailers.flat()))
+    // Nobody will read the rest of the request: the client may stop sending it (RFC 9113, section 8.1).
+    res.end(() => {
+      if (!raw.complete) stream.close(constants.NGHTTP2_NO_ERROR)
+    })
+  },
+  cut: (_raw, res) => http2(res).stream.close(constants.NGHTTP2_INTERNAL_ERROR),
+  gone: (res) => http2(res).stream.destroyed,
+  // One connection for many: it is always read.
+  abandoned: () => false,
+  // It keeps what it was given for longer than it counts it.
+  flushed: () => false,
+}
+
+export function wireOf(raw: IncomingMessage): Wire {
+  return isHttp2(raw) ? HTTP2 : HTTP1
+}
+
+/** Whether it came by HTTP/2; its version alone does not tell: Node's parser lets HTTP/1 requests call themselves 2.0. */
+export function isHttp2(raw: IncomingMessage): boolean {
+  const request: unknown = raw
+  return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest
+}
+
+/** Whether the head of a request announces a body, be it an empty one. */
+export function hasBody(raw: IncomingMessage): boolean {
+  const { headers } = raw
+  if (headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined) return true
+  const request: unknown = raw
+  // HTTP/2 says in its framing whether anything follows the head.
+  return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest && !request.stream.endAfterHeaders
+}
+
+function http2(res: unknown): Http2ServerResponse {
+  if (res instanceof Http2ServerResponse) return res
+  throw new TypeError('not an HTTP/2 response')
+}
+
+/** Fields as an object: lower-case names, and a list where a name comes more than once. */
+export function asObject(fields: readonly string[]): Record<string, string | string[]> {
+  const object: Record<string, string | string[]> = {}
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = (fields[i] ?? '').toLowerCase()
+    const value = fields[i + 1] ?? ''
+    const before = Object.hasOwn(object, name) ? object[name] : undefined
+    if (before === undefined) object[name] = value
+    else if (Array.isArray(before)) before.push(value)
+    else object[name] = [before, value]
+  }
+  return object
+}
