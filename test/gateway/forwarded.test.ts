@@ -123,3 +123,37 @@ void test('FW-14 a PROXY protocol header is refused', async (t) => {
   })
   t.equal(server.requests.length, 0)
 })
+
+void test('FW-09: Forwarded, where the pool wants it: our element, behind those of a trusted proxy only', async (t) => {
+  const from = async (trustedProxies: readonly string[]): Promise<SetUp> => {
+    const server = await backend(t)
+    return { server, gateway: await gatewayTo(t, [server], { forwarded: true }, { listen: { trustedProxies } }) }
+  }
+  const edge = await from([])
+  const ours = 'for=127.0.0.1;host=gateway.example;proto=http'
+  t.same(await seen(t, edge, 'forwarded', []), [ours])
+  t.same(await seen(t, edge, 'forwarded', ['Forwarded: for=6.6.6.6;host=evil']), [ours])
+  const behind = await from(['127.0.0.1'])
+  t.same(await seen(t, behind, 'forwarded', ['Forwarded: for=6.6.6.6;proto=https']), [
+    `for=6.6.6.6;proto=https, ${ours}`,
+  ])
+  t.same(await seen(t, behind, 'forwarded', ['Forwarded: for=1.1.1.1', 'Forwarded: for=2.2.2.2']), [
+    `for=1.1.1.1, for=2.2.2.2, ${ours}`,
+  ])
+})
+
+void test('Forwarded of a trusted proxy is read where it sends no X-Forwarded-For', async (t) => {
+  const here = await setUp(t, ['127.0.0.1', '10.0.0.0/8'])
+  const lines = ['Forwarded: for=6.6.6.6;proto=https, for="[2001:db8::1]:47011", for=10.0.0.1']
+  t.same(await seen(t, here, 'x-forwarded-for', lines), [`6.6.6.6, 2001:db8::1, 10.0.0.1, ${HERE}`])
+  t.same(await seen(t, here, 'x-forwarded-proto', lines), ['https'])
+  t.match(await here.gateway.line(() => true), { client: '2001:db8::1' })
+  // A proxy that writes X-Forwarded-For may pass on a Forwarded that its client made up.
+  const both = [...lines, 'X-Forwarded-For: 9.9.9.9', 'X-Forwarded-Proto: http']
+  t.same(await seen(t, here, 'x-forwarded-for', both), [`9.9.9.9, ${HERE}`])
+  t.same(await seen(t, here, 'x-forwarded-proto', both), ['http'])
+  t.same(await seen(t, here, 'x-forwarded-for', ['Forwarded: not one']), [HERE])
+  const edge = await setUp(t)
+  t.same(await seen(t, edge, 'x-forwarded-for', lines), [HERE])
+  t.same(await seen(t, edge, 'x-forwarded-proto', lines), ['http'])
+})
