@@ -1,6 +1,8 @@
 /**
  * Interim answers (1xx) of a backend on their way to the client.
  */
+import type { ServerResponse } from 'node:http'
+
 import { test } from 'tap'
 
 import { backend, gatewayTo, totals } from '../helpers/gateway.ts'
@@ -29,16 +31,16 @@ void test('103 Early Hints and other interim answers go on, each before the fina
 })
 
 void test('an interim answer arrives although the final one is still to come', async (t) => {
+  const held: ServerResponse[] = []
   const server = await backend(t, (_request, response) => {
     response.writeEarlyHints({ link: '</a.css>; rel=preload' })
-    release = () => response.end('done')
+    held.push(response)
   })
-  let release = (): void => undefined
   const { port } = await gatewayTo(t, [server])
   const client = await RawClient.open(t, port)
   client.send(get())
   await client.inbox.until(() => (client.inbox.text.includes('\r\n\r\n') ? true : undefined))
-  release()
+  held[0]?.end('done')
   t.equal((await client.answer()).body.toString(), 'done')
 })
 
