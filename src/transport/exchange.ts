@@ -352,8 +352,9 @@ export class Exchange implements RequestInfo {
     }
     fields = withoutRequestId(this.#withReplyHeaders(fields))
     fields.push('X-Request-Id', this.request.id)
-    if (head.trailer !== '' && head.framing === 'chunked' && wantsTrailers(this.raw))
-      fields.push('Trailer', head.trailer)
+    // Hooks of the application may make another body of it, which none will follow.
+    const followed = head.trailer !== '' && head.framing === 'chunked' && this.callback === undefined
+    if (followed && wantsTrailers(this.raw)) fields.push('Trailer', head.trailer)
     // An HTTP/1 connection whose request was not read to its end cannot carry another one.
     const closes = !this.raw.complete || this.#context.closing() || this.upgrade !== ''
     if (closes && this.#wire.closes && head.status !== 101) fields.push('Connection', 'close')

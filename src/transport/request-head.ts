@@ -89,10 +89,10 @@ function connectionFields(raw: IncomingMessage, upgrade: string): string {
   return listed && wantsTrailers(raw) ? 'TE: trailers\r\nConnection: TE\r\n' : ''
 }
 
-/** Whether a client says that it reads trailers (RFC 9110, section 10.1.4). */
-export function wantsTrailers({ headers }: IncomingMessage): boolean {
+/** Whether a client says that it reads trailers (RFC 9110, section 10.1.4); HTTP/1.0 has no place for them. */
+export function wantsTrailers({ headers, httpVersion }: IncomingMessage): boolean {
   const te = headers['te']
-  return te !== undefined && /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(String(te))
+  return te !== undefined && httpVersion !== '1.0' && /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(String(te))
 }
 
 /** Who the client is and what it asked for, in the words of proxies (and RFC 7239, where the pool wants that). */

@@ -1,12 +1,9 @@
 /**
  * Every error of the gateway by a real cause: its code, its status, its form, and nothing about what lies behind.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { connect } from 'node:net'
-
 import { test, type Test } from 'tap'
 
+import { blackHole } from '../helpers/black-hole.ts'
 import { backend, closedPort, gatewayTo, isError, startGateway, totals } from '../helpers/gateway.ts'
 import { answering, ask, get, inTurn, ok, rawBackend, RawClient, valuesOf, type RawBackend } from '../helpers/raw.ts'
 
@@ -121,32 +118,6 @@ void test('timeouts.total does not cut an answer that has begun', async (t) => {
   const { port } = await gatewayTo(t, [server], { timeouts: { total: 100 } })
   t.equal((await ask(t, port, get())).body.toString(), 'halfhalf')
 })
-
-/** A port of loopback where connecting takes for ever: its queue of connections is full and nobody accepts. */
-async function blackHole(t: Test): Promise<number> {
-  // Another process, which sleeps at once: in this one, and in any that is awake, Node would accept.
-  const script = `const server = require('node:net').createServer()
-    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
-      require('node:fs').writeSync(1, String(server.address().port))
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
-    })`
-  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.teardown(() => child.kill('SIGKILL'))
-  const bytes: unknown[] = await once(child.stdout, 'data')
-  const port = Number(String(bytes[0]))
-  // Fill the queue until a connection is not answered.
-  for (let filled = true, n = 0; filled && n < 50; n++) {
-    const socket = connect(port, '127.0.0.1')
-    socket.on('error', () => {})
-    t.teardown(() => socket.destroy())
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
-    filled = await Promise.race([
-      once(socket, 'connect').then(() => true),
-      new Promise<boolean>((resolve) => void setTimeout(() => resolve(false), 200)),
-    ])
-  }
-  return port
-}
 
 void test('SLUICE_CONNECT_TIMEOUT, and TO-11 others are not held up', async (t) => {
   const hole = await blackHole(t)
