@@ -42,7 +42,7 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
     if (exchange.gone) return end(exchange)
     reply.raw.on('close', () => end(exchange))
     // Of pipelined requests only the first has the connection: one client holds one place at a time.
-    if (reply.raw.socket === null) reply.raw.once('socket', () => attempt(exchange))
+    if (reply.raw.socket === null) exchange.awaitTurn(() => attempt(exchange))
     else attempt(exchange)
   }
 

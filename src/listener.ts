@@ -27,6 +27,8 @@ type Options = FastifyHttpOptions<RawServerDefault>
 const CHECK_EVERY_MS = 1000
 // Node's own way to say "long".
 const NO_HANDSHAKE_LIMIT_MS = 2 ** 31 - 1
+/** Connections refused within this time are one line in the log. */
+const REPORT_AFTER_MS = 1000
 /** How long a refused client has to read why. */
 const LINGER_MS = 1000
 
@@ -146,6 +148,14 @@ export function trackConnections(app: FastifyInstance): void {
   app.server.on('connection', (socket: Socket) => {
     open.add(socket)
     socket.once('close', () => open.delete(socket))
+  })
+  let refused = 0
+  app.server.on('drop', () => {
+    if (refused++ > 0) return
+    setTimeout(() => {
+      app.log.warn(`${refused} connections were refused: listen.maxConnections are open`)
+      refused = 0
+    }, REPORT_AFTER_MS).unref()
   })
 }
 

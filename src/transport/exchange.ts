@@ -59,6 +59,11 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
   'SEARCH',
   'QUERY',
 ])
+/**
+ * Requests that a client may send ahead of its answers. Few clients send any; a request is a hundred times as large here
+ * as on the wire, so that without a bound a small stream of them would fill the memory.
+ */
+const MAX_PIPELINED = 100
 /** How long a client whose tunnel has ended may take to close its side. */
 const LINGER_MS = 1000
 
@@ -213,6 +218,16 @@ export class Exchange implements RequestInfo {
       keep: this.idempotent ? forwarding.retry.bufferBody : 0,
       trailers: () => (raw.rawTrailers.length === 0 ? '' : requestTrailers(raw, this.peer.trusted, forwarding)),
       onRefused: (kind, message) => this.attempt?.refuseBody(kind, message),
+    })
+  }
+
+  /** Calls `then` when the answers to all requests before it on its connection are written. */
+  awaitTurn(then: () => void): void {
+    const { peer, raw, res } = this
+    if (++peer.waiting > MAX_PIPELINED) raw.socket.destroy()
+    res.once('socket', () => {
+      peer.waiting--
+      then()
     })
   }
 

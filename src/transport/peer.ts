@@ -9,6 +9,8 @@ export interface Peer {
   readonly ip: string
   /** Whether its Forwarded and X-Forwarded-* fields and its request id are believed. */
   readonly trusted: boolean
+  /** How many of its requests wait for the answers before theirs. */
+  waiting: number
 }
 
 export class Peers {
@@ -31,7 +33,7 @@ export class Peers {
     let peer = this.#known.get(socket)
     if (peer === undefined) {
       const ip = plain(socket.remoteAddress ?? '')
-      peer = { ip, trusted: this.trusts(ip) }
+      peer = { ip, trusted: this.trusts(ip), waiting: 0 }
       this.#known.set(socket, peer)
     }
     return peer

@@ -3,7 +3,7 @@
  */
 import { test } from 'tap'
 
-import { backend, gatewayTo } from '../helpers/gateway.ts'
+import { backend, gatewayTo, totals } from '../helpers/gateway.ts'
 import { answering, ask, get, inTurn, ok, rawBackend, RawClient } from '../helpers/raw.ts'
 
 void test('100 requests one after the other use one connection; an idle one is closed', async (t) => {
@@ -210,4 +210,47 @@ void test('KP-05 bytes behind Connection: close are ignored', async (t) => {
     server.requests.map(({ url }) => url),
     ['/'],
   )
+})
+
+void test('KP-04: a hundred requests may wait for their turn; a client that sends more of them is cut off', async (t) => {
+  const server = await backend(t)
+  const gateway = await gatewayTo(t, [server])
+  const client = await RawClient.open(t, gateway.port)
+  client.send(get().repeat(101))
+  await inTurn(Array.from({ length: 101 }), async () => {
+    t.equal((await client.answer()).status, 200)
+  })
+  const held = await backend(t, () => undefined)
+  const hostile = await gatewayTo(t, [held])
+  const flood = await RawClient.open(t, hostile.port)
+  flood.send(get().repeat(102))
+  await flood.end()
+  t.match(await hostile.line(() => true), { outcome: 'aborted' })
+  await held.openAtMost(0)
+  t.match(totals(hostile), { inFlight: 0, requests: 1 })
+})
+
+void test('maxConnections: one more is refused, and served when there is room again', async (t) => {
+  const server = await backend(t)
+  const { port } = await gatewayTo(t, [server], {}, { listen: { maxConnections: 2 } })
+  const [first, second] = [await RawClient.open(t, port), await RawClient.open(t, port)]
+  first.send(get())
+  second.send(get())
+  t.same([(await first.answer()).status, (await second.answer()).status], [200, 200])
+  const third = await RawClient.open(t, port)
+  third.send(get())
+  await third.end()
+  t.equal(third.inbox.length, 0)
+  second.socket.destroy()
+  await inTurn([1], async () => {
+    for (;;) {
+      // oxlint-disable-next-line no-await-in-loop -- until the gateway has noticed
+      const again = await RawClient.open(t, port)
+      again.send(get())
+      // oxlint-disable-next-line no-await-in-loop
+      if (await Promise.race([again.answer().then(() => true), again.end().then(() => false)])) return
+    }
+  })
+  first.send(get())
+  t.equal((await first.answer()).status, 200)
 })

@@ -27,10 +27,10 @@ async function accepted(t: Test, host: string): Promise<Socket> {
 void test('a peer is known by its address, without the IPv4-in-IPv6 prefix', async (t) => {
   await inTurn(['127.0.0.1', '::'], async (host) => {
     const socket = await accepted(t, host)
-    t.same(new Peers([]).of(socket), { ip: '127.0.0.1', trusted: false })
-    t.same(new Peers(['127.0.0.1']).of(socket), { ip: '127.0.0.1', trusted: true })
-    t.same(new Peers(['::1', '127.0.0.0/8']).of(socket), { ip: '127.0.0.1', trusted: true })
-    t.same(new Peers(['10.0.0.0/8', 'fe80::/10']).of(socket), { ip: '127.0.0.1', trusted: false })
+    t.same(new Peers([]).of(socket), { ip: '127.0.0.1', trusted: false, waiting: 0 })
+    t.same(new Peers(['127.0.0.1']).of(socket), { ip: '127.0.0.1', trusted: true, waiting: 0 })
+    t.same(new Peers(['::1', '127.0.0.0/8']).of(socket), { ip: '127.0.0.1', trusted: true, waiting: 0 })
+    t.same(new Peers(['10.0.0.0/8', 'fe80::/10']).of(socket), { ip: '127.0.0.1', trusted: false, waiting: 0 })
     const peers = new Peers([])
     t.equal(peers.of(socket), peers.of(socket), 'worked out once')
   })
@@ -38,7 +38,7 @@ void test('a peer is known by its address, without the IPv4-in-IPv6 prefix', asy
 
 void test('the client behind trusted proxies', async (t) => {
   const peers = new Peers(['10.0.0.0/8', '2001:db8::/32'])
-  const proxy = { ip: '10.0.0.1', trusted: true }
+  const proxy = { ip: '10.0.0.1', trusted: true, waiting: 0 }
   const cases: Array<readonly [string | undefined, string]> = [
     [undefined, '10.0.0.1'],
     ['1.2.3.4', '1.2.3.4'],
@@ -55,5 +55,5 @@ void test('the client behind trusted proxies', async (t) => {
     ['1.2.3.4:80', '10.0.0.1'],
   ]
   await inTurn(cases, async ([chain, client]) => t.equal(peers.clientOf(proxy, chain), client, chain ?? 'none'))
-  t.equal(peers.clientOf({ ip: '9.9.9.9', trusted: false }, '1.2.3.4'), '9.9.9.9')
+  t.equal(peers.clientOf({ ip: '9.9.9.9', trusted: false, waiting: 0 }, '1.2.3.4'), '9.9.9.9')
 })
