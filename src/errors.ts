@@ -2,7 +2,7 @@
  * The answers that Sluice itself gives: one table of codes, statuses and words. The words never name a backend, a path
  * on disk or a library: what is wrong in detail goes to the log, not to the client.
  */
-import { STATUS_CODES, type IncomingMessage } from 'node:http'
+import { STATUS_CODES, validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
 import { Http2ServerRequest } from 'node:http2'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -67,9 +67,25 @@ export function errorBody(statusCode: number, code: string, message: string, req
   return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message, requestId }
 }
 
+/**
+ * Hooks may have set fields that cannot be sent, with what a client made up in them. Fastify finds out when it writes the
+ * head; here, where nobody would catch that, it would be the end of the process.
+ */
+function dropUnsendable(reply: FastifyReply): void {
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    try {
+      validateHeaderName(name)
+      for (const one of Array.isArray(value) ? value : [value]) validateHeaderValue(name, String(one))
+    } catch {
+      reply.removeHeader(name)
+    }
+  }
+}
+
 /** Answers with an error of Sluice's own. */
 export function sendError(error: SluiceError, request: FastifyRequest, reply: FastifyReply): void {
   const { code, statusCode, retryAfter, message } = error
+  dropUnsendable(reply)
   reply.code(statusCode).header('x-request-id', request.id)
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   const closes = code === 'SLUICE_BAD_REQUEST' || isUnread(request.raw)

@@ -2,19 +2,31 @@
  * HTTP/2 on the TLS listener: connections whose client chose it in the handshake (ALPN, RFC 7301) are handed to Node's
  * HTTP/2 server, which never listens itself; all others take the ordinary way. Requests of both reach the same routes.
  */
-import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import { randomBytes } from 'node:crypto'
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 
 import type { FastifyInstance } from 'fastify'
 
 import type { ListenSettings } from './config/settings.ts'
+import { errorBody, ERRORS } from './errors.ts'
 
 /** Requests at once on one connection: what other servers allow (RFC 9113, section 6.5.2 asks for no less than 100). */
 const MAX_STREAMS = 128
-/** Header fields of a request; the bytes are bounded by `maxHeaderSize`. */
+/** Header fields of a request. */
 const MAX_FIELDS = 2000
-/** Milliseconds that a client which the end of its connection was announced to has for its last requests to come. */
+/** The longest that a timer can be. */
 const LONGEST_MS = 2 ** 31 - 1
+/** How long a client whose connection is to end may take to end it. */
+const LINGER_MS = 1000
 
 export function offerHttp2(app: FastifyInstance, listen: ListenSettings): void {
   const sessions = new Set<ServerHttp2Session>()
@@ -42,13 +54,48 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
   const http2 = createServer({
     maxHeaderListPairs: MAX_FIELDS,
     settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: listen.maxHeaderSize, enablePush: false },
+    // A backend that sends a field twice is passed on as it is, by HTTP/2 as by HTTP/1.
+    strictSingleValueFields: false,
   })
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- made to look like HTTP/1's by Node (its "compatibility API")
-  http2.on('request', (request, response) => app.routing(request as never, response as never))
+  http2.on('request', (request: Http2ServerRequest, response: Http2ServerResponse) => {
+    // What is answered has nothing to wait for but its client, which may neither end its request nor read.
+    response.stream.setTimeout(listen.bodyTimeoutMs, () => {
+      if (response.writableEnded) response.stream.close(constants.NGHTTP2_CANCEL)
+    })
+    // Nobody will read the rest of the request: the client may stop sending it (RFC 9113, section 8.1).
+    response.stream.once('finish', () => {
+      const whole = request.complete || response.stream.endAfterHeaders
+      if (!whole) response.stream.close(constants.NGHTTP2_NO_ERROR)
+    })
+    // The limit that clients are told of holds only once they have heard of it.
+    if (sizeOf(request.rawHeaders) > listen.maxHeaderSize) refuse(response, 431, 'The request head is too large')
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- made to look like HTTP/1's by Node (its "compatibility API")
+    else app.routing(request as never, response as never)
+  })
+  http2.on('checkExpectation', (_request: Http2ServerRequest, response: Http2ServerResponse) =>
+    refuse(response, 417, 'Only 100-continue can be expected'),
+  )
+  http2.on('connect', (_request: Http2ServerRequest, response: Http2ServerResponse) =>
+    refuse(response, 400, ERRORS.SLUICE_BAD_REQUEST.message),
+  )
   // A client that breaks the rules has lost its connection by now.
   http2.on('sessionError', (error) => app.log.debug({ reason: error.message }, 'HTTP/2 connection failed'))
   http2.setTimeout(0)
   return http2
+}
+
+/** What counts as the size of a head (RFC 9113, section 6.5.2, without the 32 bytes a field). */
+function sizeOf(rawHeaders: readonly string[]): number {
+  let size = 0
+  for (const text of rawHeaders) size += text.length
+  return size
+}
+
+/** What never becomes a request of Fastify's gets an answer of the same form. */
+function refuse(response: Http2ServerResponse, status: number, message: string): void {
+  const id = randomBytes(8).toString('hex')
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'x-request-id': id })
+  response.end(JSON.stringify(errorBody(status, 'SLUICE_BAD_REQUEST', message, id)))
 }
 
 /** Idle is a connection without requests, whatever else is sent on it: PING frames do not keep it open. */
@@ -71,5 +118,3 @@ function closeWhenIdle(session: ServerHttp2Session, { headersTimeoutMs, keepAliv
     timer = setTimeout(() => session.destroy(), LINGER_MS).unref()
   }
 }
-
-const LINGER_MS = 1000

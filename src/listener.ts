@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 import {
   LogController,
@@ -25,8 +26,8 @@ type Options = FastifyHttpOptions<RawServerDefault>
 
 // How often Node looks for clients that are late with their head: the precision of `headersTimeout`.
 const CHECK_EVERY_MS = 1000
-// Node's own way to say "long".
-const NO_HANDSHAKE_LIMIT_MS = 2 ** 31 - 1
+/** The longest that a timer can be. */
+const LONGEST_MS = 2 ** 31 - 1
 /** Connections refused within this time are one line in the log. */
 const REPORT_AFTER_MS = 1000
 /** How long a refused client has to read why. */
@@ -68,7 +69,7 @@ function serverOptions(listen: ListenSettings): Pick<Options, 'http'> {
   if (listen.tls === undefined) return { http }
   const { cert, key, minVersion } = listen.tls
   // A client that does not finish its handshake is one that does not send its request.
-  const handshakeTimeout = listen.headersTimeoutMs || NO_HANDSHAKE_LIMIT_MS
+  const handshakeTimeout = listen.headersTimeoutMs || LONGEST_MS
   const https = { ...http, cert, key, minVersion, handshakeTimeout, ALPNProtocols: ['h2', 'http/1.1'] }
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return { https } as Pick<Options, 'http'>
@@ -87,7 +88,7 @@ function requestIds(peers: Peers): (raw: IncomingMessage) => string {
   let count = 0
   return (raw) => {
     const given = raw.headers['x-request-id']
-    if (typeof given === 'string' && peers.of(raw.socket).trusted && CLIENT_ID.test(given)) return given
+    if (typeof given === 'string' && peers.of(raw).trusted && CLIENT_ID.test(given)) return given
     count++
     return `${prefix}-${count.toString(36)}`
   }
@@ -133,7 +134,8 @@ function refuse(log: FastifyBaseLogger, error: NodeJS.ErrnoException, socket: So
     `HTTP/1.1 ${status} ${body.error}\r\nContent-Type: application/json; charset=utf-8\r\nX-Request-Id: ${id}\r\n` +
     `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`
   // A client that keeps its side open would keep the socket for ever; one that is closed at once could lose the answer.
-  socket.end(answer, () => setTimeout(() => socket.destroy(), LINGER_MS).unref())
+  socket.end(answer)
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }
 
 /** How the gateway calls itself in Via. A random name, so that another gateway behind this one is not taken for it. */
@@ -145,6 +147,11 @@ export function pseudonym(via: string | boolean): string {
 /** Notes every connection, so that those that outlast the grace can be cut. */
 export function trackConnections(app: FastifyInstance): void {
   const { open } = app.lifecycle
+  // Nobody can read an answer before the handshake has ended, and Node leaves the closing to us.
+  app.server.prependListener('tlsClientError', (error: Error, socket: Duplex) => {
+    app.log.debug({ reason: error.message }, 'TLS handshake failed')
+    socket.destroy()
+  })
   app.server.on('connection', (socket: Socket) => {
     open.add(socket)
     socket.once('close', () => open.delete(socket))

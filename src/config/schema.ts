@@ -125,7 +125,7 @@ export const Listen = group('Where clients connect.', {
       not: { type: 'string', pattern: NO_PSEUDONYM },
       examples: ['edge-1', 'edge.example.com:8080'],
       description:
-        'The name that this gateway gives itself in the Via field of requests and answers, and by which it finds out ' +
+        'The name that this gateway gives itself in the Via field of requests, and by which it finds out ' +
         'that a request has come round in a loop. `true`: a name made when it starts. `false`: no Via and no detection ' +
         'of loops.',
       'x-expected': 'true, false or a name such as edge-1 or edge.example.com:8080',

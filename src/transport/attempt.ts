@@ -99,12 +99,21 @@ export class Attempt implements Call {
   // --- what the connection reports ---
 
   onInformation(head: ResponseHead): void {
-    this.exchange.inform(head)
+    try {
+      this.exchange.inform(head)
+    } catch {
+      // It is only a hint: one that cannot be written is left out.
+    }
   }
 
-  onUpgrade(head: ResponseHead): CallBody {
+  onUpgrade(head: ResponseHead): CallBody | undefined {
     this.#settle('success', head.status)
-    return this.exchange.openTunnel(head)
+    try {
+      return this.exchange.openTunnel(head)
+    } catch (error) {
+      this.#giveUp(asAttemptError(error))
+      return undefined
+    }
   }
 
   onHead(head: ResponseHead, alone: boolean): void {

@@ -31,9 +31,9 @@ export interface Call {
   onInformation(head: ResponseHead): void
   /**
    * The backend has switched protocols: from here on bytes pass as they are, the backend's to onData until onEnd, and
-   * those of the body that this returns to the backend.
+   * those of the body that this returns to the backend; undefined when the call has ended instead.
    */
-  onUpgrade(head: ResponseHead): CallBody
+  onUpgrade(head: ResponseHead): CallBody | undefined
   /** `alone` when nothing of the content came with it. */
   onHead(head: ResponseHead, alone: boolean): void
   /** A piece of content. False asks for a pause until `resume()` of the connection is called. */
@@ -393,7 +393,7 @@ export class Connection {
     // Silence is legal for long in here: only the system can tell a quiet peer from one that is gone.
     this.#socket.setKeepAlive(true, PROBE_AFTER_MS)
     const body = call.onUpgrade(head)
-    if (this.#call !== call) return
+    if (body === undefined || this.#call !== call) return
     this.#sending = true
     this.#waitingForClient = true
     this.#arm(this.#deadline(call))
@@ -551,11 +551,16 @@ export class Connection {
       case CONTENT:
         return this.#activity + limits.bodyMs
       case TUNNEL:
-        return this.#activity + (this.#sending ? limits.tunnelMs : Math.min(limits.tunnelMs, HALF_CLOSED_MS))
+        return this.#activity + this.#silenceMs(call)
       default:
         if (this.#sending) return this.#activity + (this.#waitingForClient ? limits.clientMs : limits.headersMs)
         return Math.min(this.#activity + limits.headersMs, this.#headBy)
     }
+  }
+
+  /** How long a tunnel may be silent. One that the client has closed, and reads from, has only an end to wait for. */
+  #silenceMs({ limits }: Call): number {
+    return this.#sending || this.#paused ? limits.tunnelMs : Math.min(limits.tunnelMs, HALF_CLOSED_MS)
   }
 
   /**
@@ -593,7 +598,7 @@ export class Connection {
         if (this.#paused) return this.#fail('client-gone', `the client took nothing for ${limits.bodyMs} ms`)
         return this.#fail('body-timeout', `no content for ${limits.bodyMs} ms`)
       case TUNNEL:
-        return this.#fail('tunnel-timeout', `a tunnel was silent for ${limits.tunnelMs} ms`)
+        return this.#fail('tunnel-timeout', `a tunnel was silent for ${this.#silenceMs(call)} ms`)
       default:
         if (this.#sending) return this.#expireSending(call)
         if (late) return this.#fail('total-timeout', TOTAL)

@@ -2,7 +2,7 @@
  * An exchange: one client's request and its answer, with all attempts in it. It holds what the attempts share, and
  * writes the answer to the client. Which backend, and whether another attempt is made, is decided elsewhere.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { validateHeaderName, validateHeaderValue, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 
@@ -15,7 +15,7 @@ import type { Attempt } from './attempt.ts'
 import { PROBE_AFTER_MS } from './connection.ts'
 import { AttemptError, type FailureKind } from './failure.ts'
 import type { Forwarding } from './forwarding.ts'
-import type { Peer, Peers } from './peer.ts'
+import { reset, type Peer, type Peers } from './peer.ts'
 import { addressesBefore, buildRequestHead, wantsTrailers } from './request-head.ts'
 import { RequestBody } from './request-body.ts'
 import { withoutFields, type ResponseHead } from './response-head.ts'
@@ -132,7 +132,7 @@ export class Exchange implements RequestInfo {
     this.res = reply.raw
     this.forwarding = forwarding
     this.path = target.path
-    this.peer = context.peers.of(request.raw.socket)
+    this.peer = context.peers.of(request.raw)
     this.#context = context
     this.#target = target
     this.#wire = wireOf(this.raw)
@@ -260,7 +260,10 @@ export class Exchange implements RequestInfo {
 
   /** Passes an interim answer on. We ask for no 100 ourselves: the client has had its own from us. */
   inform(head: ResponseHead): void {
-    if (head.status !== 100 && !this.#begun) this.#wire.inform(this.raw, this.res, head.status, head.fields)
+    if (head.status === 100 || this.#begun) return
+    const rules = this.forwarding.responseHeaders
+    const fields = rules === undefined ? head.fields : withoutFields(head.fields, rules.drop)
+    this.#wire.inform(this.raw, this.res, head.status, withoutRequestId(fields))
   }
 
   /** Writes an answer that is there as a whole. */
@@ -272,6 +275,7 @@ export class Exchange implements RequestInfo {
     }
     this.#writeHead(head)
     this.res.end(content, 'latin1')
+    this.#wire.expire(this.res, this.forwarding.limits.clientMs)
   }
 
   /** Begins an answer; `alone` when its content is still to come, maybe much later: then the head goes out by itself. */
@@ -302,10 +306,11 @@ export class Exchange implements RequestInfo {
   /** @param trailers the raw trailer section */
   end(trailers: string): void {
     if (this.#stream !== undefined) this.#stream.push(null)
-    else if (this.#tunnel !== undefined) endTunnel(this.#tunnel)
+    else if (this.#tunnel !== undefined) endTunnel(this.#tunnel, this.forwarding.limits.clientMs)
     else {
       const passed = trailers !== '' && wantsTrailers(this.raw)
-      this.#wire.end(this.raw, this.res, passed ? responseTrailers(trailers, this.forwarding) : undefined)
+      this.#wire.end(this.res, passed ? responseTrailers(trailers, this.forwarding) : undefined)
+      this.#wire.expire(this.res, this.forwarding.limits.clientMs)
     }
   }
 
@@ -314,15 +319,26 @@ export class Exchange implements RequestInfo {
     this.outcome = 'broken'
     this.#stream?.destroy(new Error('the backend broke off'))
     if (this.#tunnel === undefined) this.#wire.cut(this.raw, this.res)
-    else this.#tunnel.destroy()
+    else reset(this.#tunnel)
   }
 
-  /** The backend has switched protocols: so does the client. @returns what the client sends from here on */
+  /**
+   * The backend has switched protocols: so does the client.
+   *
+   * @returns what the client sends from here on
+   * @throws when hooks of the application set header fields that cannot be sent; then nothing has begun
+   */
   openTunnel(head: ResponseHead): RequestBody {
     const { socket } = this.raw
     let lines = `HTTP/1.1 101 ${head.reason}\r\nConnection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`
     const fields = this.#fields(head)
-    for (let i = 0; i < fields.length; i += 2) lines += `${fields[i]}: ${fields[i + 1]}\r\n`
+    for (let i = 0; i + 1 < fields.length; i += 2) {
+      const [name = '', value = ''] = [fields[i], fields[i + 1]]
+      // Those of the backend are clean; those of hooks may hold what a client made up.
+      validateHeaderName(name)
+      validateHeaderValue(name, value)
+      lines += `${name}: ${value}\r\n`
+    }
     this.#begun = true
     this.outcome = 'answered'
     this.#tunnel = socket
@@ -350,8 +366,8 @@ export class Exchange implements RequestInfo {
     try {
       this.#wire.writeHead(this.res, head.status, head.reason, this.#fields(head))
     } catch (error) {
-      for (const name of Object.keys(this.reply.getHeaders())) this.reply.removeHeader(name)
-      this.res.statusMessage = ''
+      // HTTP/2 has no reason phrase to forget.
+      if (this.#wire.closes) this.res.statusMessage = ''
       throw error
     }
     this.#begun = true
@@ -433,9 +449,8 @@ function upgradeOf(raw: IncomingMessage): string {
   return upgrade !== undefined && Reflect.get(raw, 'upgrade') === true ? upgrade.toLowerCase() : ''
 }
 
-/** Sends what is still to be sent, and waits a moment for the client to close its side. */
-function endTunnel(socket: Socket): void {
-  socket.end()
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
-  socket.once('close', () => clearTimeout(timer))
+/** Sends what is still to be sent, for as long as the client takes it in, and waits a moment for it to close its side. */
+function endTunnel(socket: Socket, stalledMs: number): void {
+  if (stalledMs !== Infinity) socket.setTimeout(stalledMs, () => socket.destroy())
+  socket.end(() => socket.setTimeout(LINGER_MS, () => socket.destroy()))
 }

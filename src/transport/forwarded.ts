@@ -26,7 +26,12 @@ export function parseForwarded(value: string): ForwardedElement[] | undefined {
     const empty = pair === null ? EMPTY.exec(value) : null
     const found = pair ?? empty
     if (found === null) return undefined
-    if (pair !== null) pairs.set((pair[1] ?? '').toLowerCase(), unquote(pair[2] ?? ''))
+    if (pair !== null) {
+      const name = (pair[1] ?? '').toLowerCase()
+      // RFC 7239, section 4: each once; of two, another reader may take the other one.
+      if (pairs.has(name)) return undefined
+      pairs.set(name, unquote(pair[2] ?? ''))
+    }
     at += found[0].length
     const separator = pair === null ? empty?.[1] : pair[3]
     if (separator !== ';' && pairs.size > 0) {
@@ -46,13 +51,14 @@ function unquote(value: string): string {
   return value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value
 }
 
-/** An address without its port and brackets (RFC 7239, section 6). */
+const OBFUSCATED = /^_[\w.-]+$/
+
+/** An address without its port and brackets, or an obfuscated name (RFC 7239, section 6); all else is `unknown`. */
 function node(value: string | undefined): string | undefined {
   if (value === undefined) return undefined
   const bracketed = /^\[([^\]]*)\](?::.*)?$/.exec(value)
-  if (bracketed !== null) return bracketed[1]
-  if (isIP(value) !== 0) return value
-  return value.replace(/:[^:]*$/, '')
+  const address = bracketed?.[1] ?? (isIP(value) === 0 ? value.replace(/:[^:]*$/, '') : value)
+  return isIP(address) !== 0 || OBFUSCATED.test(address) ? address : 'unknown'
 }
 
 /** The element for one request; `host` may be ''. */

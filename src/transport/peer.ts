@@ -2,7 +2,11 @@
  * Who is at the other end of a client's connection: its address, and whether what it says of others is believed. Both
  * are the same for all requests of a connection, so they are worked out once for each.
  */
-import { BlockList, isIP, type Socket } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import { BlockList, isIP, Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+
+import { sessionOf } from './wire.ts'
 
 export interface Peer {
   /** The address without the IPv4-in-IPv6 prefix; '' when the connection is already gone. */
@@ -16,7 +20,7 @@ export interface Peer {
 export class Peers {
   readonly #trusted = new BlockList()
   readonly #any: boolean
-  readonly #known = new WeakMap<Socket, Peer>()
+  readonly #known = new WeakMap<object, Peer>()
 
   /** @param trustedProxies addresses and CIDRs, already checked */
   constructor(trustedProxies: readonly string[]) {
@@ -29,12 +33,14 @@ export class Peers {
     }
   }
 
-  of(socket: Socket): Peer {
-    let peer = this.#known.get(socket)
+  of(raw: IncomingMessage): Peer {
+    // Requests of HTTP/2 share a session; each has a socket of its own to look at.
+    const connection = sessionOf(raw) ?? raw.socket
+    let peer = this.#known.get(connection)
     if (peer === undefined) {
-      const ip = plain(socket.remoteAddress ?? '')
+      const ip = plain(raw.socket.remoteAddress ?? '')
       peer = { ip, trusted: this.trusts(ip), waiting: 0 }
-      this.#known.set(socket, peer)
+      this.#known.set(connection, peer)
     }
     return peer
   }
@@ -77,4 +83,12 @@ export function isGone(socket: Socket): boolean {
   if (typeof handle !== 'object' || handle === null) return true
   const ask: unknown = Reflect.get(handle, 'getpeername')
   return typeof ask === 'function' && Reflect.apply(ask, handle, [{}]) !== 0
+}
+
+/** Ends a connection in a way that nobody can take for the end of a message. */
+export function reset(socket: Socket): void {
+  // TLS cannot be reset; the connection below it can. Node keeps that there, and has for ever.
+  const below: unknown = socket instanceof TLSSocket ? Reflect.get(socket, '_parent') : socket
+  if (below instanceof Socket && !below.destroyed) below.resetAndDestroy()
+  socket.destroy()
 }

@@ -29,6 +29,7 @@ export class RequestBody implements CallBody {
   /** What has come so far; undefined once it is more than is kept. */
   #kept: Buffer[] | undefined = []
   #ended = false
+  #paused = false
   /** Bytes taken in so far. */
   bytes = 0
 
@@ -47,18 +48,22 @@ export class RequestBody implements CallBody {
 
   start(sink: BodySink): void {
     this.#sink = sink
+    this.#paused = false
     for (const chunk of this.#kept ?? []) sink.write(chunk)
     if (this.#ended) return sink.end(this.#options.trailers())
     this.#stream.on('data', this.#onData)
     this.#stream.on('end', this.#onEnd)
-    this.#stream.resume()
+    if (this.#paused) this.#stream.pause()
+    else this.#stream.resume()
   }
 
   pause(): void {
+    this.#paused = true
     this.#stream.pause()
   }
 
   resume(): void {
+    this.#paused = false
     this.#stream.resume()
   }
 

@@ -11,10 +11,7 @@ import type { Peer } from './peer.ts'
 import { isHopByHop, listedFields, withoutFields } from './response-head.ts'
 import { isHttp2 } from './wire.ts'
 
-/**
- * Fields that say who the client is: only a trusted proxy may, else they are dropped. Those that we write ourselves
- * are in here too, so that a client's copy never passes beside ours.
- */
+/** Fields that say who the client is: only a trusted proxy may, else they are dropped. */
 const IDENTITY: ReadonlySet<string> = new Set([
   'x-real-ip',
   'true-client-ip',
@@ -84,9 +81,10 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
 /** What the client asks of its connection and we ask of ours: to switch protocols, and to send trailers. */
 function connectionFields(raw: IncomingMessage, upgrade: string): string {
   if (upgrade !== '') return `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`
+  if (!wantsTrailers(raw)) return ''
   // RFC 9110, section 10.1.4: HTTP/1 must list TE in Connection; what is not listed was meant for someone before.
   const listed = isHttp2(raw) || /(?:^|[ \t,])te(?:$|[ \t,])/i.test(raw.headers.connection ?? '')
-  return listed && wantsTrailers(raw) ? 'TE: trailers\r\nConnection: TE\r\n' : ''
+  return listed ? 'TE: trailers\r\nConnection: TE\r\n' : ''
 }
 
 /** Whether a client says that it reads trailers (RFC 9110, section 10.1.4); HTTP/1.0 has no place for them. */
@@ -109,11 +107,13 @@ function forwardedFields({ raw, peer, host, id }: HeadInput, { requestHeaders, f
   if (!drop.has('x-forwarded-proto')) fields += `X-Forwarded-Proto: ${proto}\r\n`
   const forwardedHost = (trusted && first(headers['x-forwarded-host'])) || host
   if (forwardedHost !== '' && !drop.has('x-forwarded-host')) fields += `X-Forwarded-Host: ${forwardedHost}\r\n`
-  const chain = [
-    ...(trusted && headers.forwarded !== undefined ? [headers.forwarded] : []),
-    ...(forwarded ? [formatForwarded(ip, host, ownScheme(raw))] : []),
-  ]
-  if (chain.length > 0 && !drop.has('forwarded')) fields += `Forwarded: ${chain.join(', ')}\r\n`
+  if ((forwarded || headers.forwarded !== undefined) && !drop.has('forwarded')) {
+    const given = trusted ? headers.forwarded : undefined
+    // What cannot be read is not passed on: ours could end up inside of it.
+    const before = given !== undefined && parseForwarded(given) !== undefined ? [given] : []
+    const chain = forwarded ? [...before, formatForwarded(ip, host, ownScheme(raw))] : before
+    if (chain.length > 0) fields += `Forwarded: ${chain.join(', ')}\r\n`
+  }
   if (!drop.has('x-request-id')) fields += `X-Request-Id: ${id}\r\n`
   return fields
 }

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 
-import { isGone } from './peer.ts'
+import { isGone, reset } from './peer.ts'
 
 export type Trailers = Array<[name: string, value: string]>
 
@@ -16,7 +16,9 @@ export interface Wire {
   /** Passes an interim answer on, to a client that can read it. */
   inform(raw: IncomingMessage, res: ServerResponse, status: number, fields: string[]): void
   /** Ends the answer, with fields behind it where there are any. */
-  end(raw: IncomingMessage, res: ServerResponse, trailers: Trailers | undefined): void
+  end(res: ServerResponse, trailers: Trailers | undefined): void
+  /** Sees to it that an answer that is written, but not taken in by the client for so long, is cut off. */
+  expire(res: ServerResponse, afterMs: number): void
   /** Breaks the answer off in a way that no client can take for its end. */
   cut(raw: IncomingMessage, res: ServerResponse): void
   /** Whether the client has left. */
@@ -34,13 +36,23 @@ const HTTP1: Wire = {
     // RFC 9110, section 15.2: never to HTTP/1.0.
     if (raw.httpVersionMinor > 0) res.writeInformation(status, fields)
   },
-  end(_raw, res, trailers) {
+  end(res, trailers) {
     if (trailers !== undefined) res.addTrailers(trailers)
     res.end()
   },
+  expire(res, afterMs) {
+    const { socket } = res
+    if (socket === null || res.writableLength === 0 || afterMs === Infinity) return
+    // Node's server closes a socket whose time is up, and knows when the system has taken some of what it was given.
+    socket.setTimeout(afterMs)
+    // When it is sent, the server sets the time for a kept connection, unless another answer waits for its turn.
+    res.once('finish', () => {
+      if (socket.timeout === afterMs) socket.setTimeout(0)
+    })
+  },
   cut(raw, res) {
     // An HTTP/1.0 client without a Content-Length takes a closed connection for the end; a reset it cannot.
-    if (raw.httpVersionMinor === 0) raw.socket.resetAndDestroy()
+    if (raw.httpVersionMinor === 0) reset(raw.socket)
     else res.destroy()
   },
   gone: (res) => res.destroyed,
@@ -58,14 +70,12 @@ const HTTP2: Wire = {
     const { stream } = http2(res)
     if (!stream.destroyed && !stream.headersSent) stream.additionalHeaders({ ...asObject(fields), ':status': status })
   },
-  end(raw, res, trailers) {
-    const { stream } = http2(res)
+  end(res, trailers) {
     if (trailers !== undefined) http2(res).addTrailers(asObject(trailers.flat()))
-    // Nobody will read the rest of the request: the client may stop sending it (RFC 9113, section 8.1).
-    res.end(() => {
-      if (!raw.complete) stream.close(constants.NGHTTP2_NO_ERROR)
-    })
+    res.end()
   },
+  // The listener does that for all answers of HTTP/2.
+  expire: () => undefined,
   cut: (_raw, res) => http2(res).stream.close(constants.NGHTTP2_INTERNAL_ERROR),
   gone: (res) => http2(res).stream.destroyed,
   // One connection for many: it is always read.
@@ -84,6 +94,12 @@ export function isHttp2(raw: IncomingMessage): boolean {
   return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest
 }
 
+/** The HTTP/2 session that a request came by; undefined for HTTP/1. */
+export function sessionOf(raw: IncomingMessage): object | undefined {
+  const request: unknown = raw
+  return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest ? request.stream.session : undefined
+}
+
 /** Whether the head of a request announces a body, be it an empty one. */
 export function hasBody(raw: IncomingMessage): boolean {
   const { headers } = raw
@@ -100,11 +116,12 @@ function http2(res: unknown): Http2ServerResponse {
 
 /** Fields as an object: lower-case names, and a list where a name comes more than once. */
 export function asObject(fields: readonly string[]): Record<string, string | string[]> {
-  const object: Record<string, string | string[]> = {}
+  // A field may be called __proto__.
+  const object: Record<string, string | string[]> = Object.create(null)
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = (fields[i] ?? '').toLowerCase()
     const value = fields[i + 1] ?? ''
-    const before = Object.hasOwn(object, name) ? object[name] : undefined
+    const before = object[name]
     if (before === undefined) object[name] = value
     else if (Array.isArray(before)) before.push(value)
     else object[name] = [before, value]

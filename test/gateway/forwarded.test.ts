@@ -142,6 +142,14 @@ void test('FW-09: Forwarded, where the pool wants it: our element, behind those 
   ])
 })
 
+void test('a Forwarded that cannot be read is not passed on: ours could end up inside of it', async (t) => {
+  const server = await backend(t)
+  const gateway = await gatewayTo(t, [server], { forwarded: true }, { listen: { trustedProxies: ['127.0.0.1'] } })
+  t.same(await seen(t, { server, gateway }, 'forwarded', ['Forwarded: for="x']), [
+    'for=127.0.0.1;host=gateway.example;proto=http',
+  ])
+})
+
 void test('Forwarded of a trusted proxy is read where it sends no X-Forwarded-For', async (t) => {
   const here = await setUp(t, ['127.0.0.1', '10.0.0.0/8'])
   const lines = ['Forwarded: for=6.6.6.6;proto=https, for="[2001:db8::1]:47011", for=10.0.0.1']

@@ -3,6 +3,7 @@
  */
 import { connect, createServer, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { IncomingMessage } from 'node:http'
 
 import { test, type Test } from 'tap'
 
@@ -10,7 +11,7 @@ import { Peers } from '../../src/transport/peer.ts'
 import { inTurn, portOf } from '../helpers/raw.ts'
 
 /** The gateway's end of a connection from 127.0.0.1, over IPv4 or in an IPv6 coat. */
-async function accepted(t: Test, host: string): Promise<Socket> {
+async function accepted(t: Test, host: string): Promise<IncomingMessage> {
   const server = createServer()
   server.listen(0, host)
   await once(server, 'listening')
@@ -21,18 +22,18 @@ async function accepted(t: Test, host: string): Promise<Socket> {
     socket.destroy()
     server.close()
   })
-  return socket
+  return new IncomingMessage(socket)
 }
 
 void test('a peer is known by its address, without the IPv4-in-IPv6 prefix', async (t) => {
   await inTurn(['127.0.0.1', '::'], async (host) => {
-    const socket = await accepted(t, host)
-    t.same(new Peers([]).of(socket), { ip: '127.0.0.1', trusted: false, waiting: 0 })
-    t.same(new Peers(['127.0.0.1']).of(socket), { ip: '127.0.0.1', trusted: true, waiting: 0 })
-    t.same(new Peers(['::1', '127.0.0.0/8']).of(socket), { ip: '127.0.0.1', trusted: true, waiting: 0 })
-    t.same(new Peers(['10.0.0.0/8', 'fe80::/10']).of(socket), { ip: '127.0.0.1', trusted: false, waiting: 0 })
+    const request = await accepted(t, host)
+    t.same(new Peers([]).of(request), { ip: '127.0.0.1', trusted: false, waiting: 0 })
+    t.same(new Peers(['127.0.0.1']).of(request), { ip: '127.0.0.1', trusted: true, waiting: 0 })
+    t.same(new Peers(['::1', '127.0.0.0/8']).of(request), { ip: '127.0.0.1', trusted: true, waiting: 0 })
+    t.same(new Peers(['10.0.0.0/8', 'fe80::/10']).of(request), { ip: '127.0.0.1', trusted: false, waiting: 0 })
     const peers = new Peers([])
-    t.equal(peers.of(socket), peers.of(socket), 'worked out once')
+    t.equal(peers.of(request), peers.of(request), 'worked out once')
   })
 })
 
