@@ -16,7 +16,7 @@ import admin from '../routes/admin.ts'
 import proxy from '../routes/proxy.ts'
 import type { Settings } from './config/settings.ts'
 import { offerHttp2 } from './http2.ts'
-import { adminOptions, answerOddities, gatewayOptions, pseudonym, trackConnections } from './listener.ts'
+import { adminOptions, gatewayOptions, outfitServers, pseudonym } from './listener.ts'
 import { VERSION } from './package.ts'
 import { SERVER_WIDE } from './transport/target.ts'
 import { Peers } from './transport/peer.ts'
@@ -38,14 +38,11 @@ export interface Origin {
 export async function createGateway(settings: Settings, origin: Origin): Promise<FastifyInstance> {
   const peers = new Peers(settings.listen.trustedProxies)
   const app = Fastify(gatewayOptions(settings, peers))
-  app.server.maxConnections = settings.listen.maxConnections || Infinity
-  answerOddities(app)
   const { pools, routes, listen } = settings
 
   await app.register(lifecycle, { graceMs: settings.shutdown.graceMs })
-  trackConnections(app)
   takeUpgrades(app, () => true)
-  if (listen.tls !== undefined) offerHttp2(app, listen)
+  outfitServers(app, listen.maxConnections, listen.tls === undefined ? () => undefined : offerHttp2(app, listen))
   await app.register(requestId)
   await app.register(errors, { others: 'answer' })
   await app.register(observers)

@@ -3,6 +3,7 @@
  * HTTP/2 server, which never listens itself; all others take the ordinary way. Requests of both reach the same routes.
  */
 import { randomBytes } from 'node:crypto'
+import type { Server } from 'node:http'
 import {
   constants,
   createServer,
@@ -28,7 +29,8 @@ const LONGEST_MS = 2 ** 31 - 1
 /** How long a client whose connection is to end may take to end it. */
 const LINGER_MS = 1000
 
-export function offerHttp2(app: FastifyInstance, listen: ListenSettings): void {
+/** @returns what makes a TLS server offer it */
+export function offerHttp2(app: FastifyInstance, listen: ListenSettings): (server: Server) => void {
   const sessions = new Set<ServerHttp2Session>()
   const http2 = makeServer(app, listen)
   http2.on('session', (session: ServerHttp2Session) => {
@@ -37,17 +39,22 @@ export function offerHttp2(app: FastifyInstance, listen: ListenSettings): void {
     closeWhenIdle(session, listen)
     if (app.lifecycle.closing) session.close()
   })
-  const ordinary = app.server.listeners('secureConnection')
-  app.server.removeAllListeners('secureConnection')
-  app.server.on('secureConnection', (socket: TLSSocket) => {
-    if (socket.alpnProtocol === 'h2') http2.emit('connection', socket)
-    else for (const listener of ordinary) Reflect.apply(listener, app.server, [socket])
-  })
   app.addHook('preClose', (done) => {
     // No new requests; those under way end in their time (GOAWAY, RFC 9113, section 6.8).
     for (const session of sessions) session.close()
     done()
   })
+  return (server) => {
+    const ordinary = server.listeners('secureConnection')
+    server.removeAllListeners('secureConnection')
+    server.on('secureConnection', (socket: TLSSocket) => {
+      if (socket.alpnProtocol === 'h2') {
+        // Unlike HTTP/1, a session is over when one side is.
+        socket.allowHalfOpen = false
+        http2.emit('connection', socket)
+      } else for (const listener of ordinary) Reflect.apply(listener, server, [socket])
+    })
+  }
 }
 
 function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {

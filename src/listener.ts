@@ -3,9 +3,10 @@
  * what never becomes a request.
  */
 import { randomBytes } from 'node:crypto'
-import { ServerResponse, type IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
+import { ServerResponse, type IncomingMessage, type Server } from 'node:http'
+import { Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TlsOptions } from 'node:tls'
 
 import {
   LogController,
@@ -17,10 +18,11 @@ import {
   type RawServerDefault,
 } from 'fastify'
 
-import type { ListenSettings, Settings } from './config/settings.ts'
+import type { ListenSettings, ListenTlsSettings, Settings } from './config/settings.ts'
 import { errorBody, ERRORS, sendError, SluiceError, type ErrorCode } from './errors.ts'
 import { logStream } from './log.ts'
 import type { Peers } from './transport/peer.ts'
+import { closeBehindIgnored, takesUpgrade } from './upgrades.ts'
 
 type Options = FastifyHttpOptions<RawServerDefault>
 
@@ -41,9 +43,6 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
     genReqId: requestIds(peers),
     requestIdHeader: false,
     trustProxy: (address: string) => peers.trusts(address),
-    keepAliveTimeout: listen.keepAliveMs,
-    // A long upload is not a slow one; `bodyTimeout` watches the pauses.
-    requestTimeout: 0,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
@@ -54,6 +53,9 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
     clientErrorHandler(this: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket) {
       answerClientError(this.log, error, socket)
     },
+    keepAliveTimeout: listen.keepAliveMs,
+    // A long upload is not a slow one; `bodyTimeout` watches the pauses.
+    requestTimeout: 0,
     ...serverOptions(listen),
   }
 }
@@ -65,14 +67,56 @@ function serverOptions(listen: ListenSettings): Pick<Options, 'http'> {
     headersTimeout: listen.headersTimeoutMs,
     connectionsCheckingInterval: CHECK_EVERY_MS,
     insecureHTTPParser: false,
+    shouldUpgradeCallback: takesUpgrade,
   }
   if (listen.tls === undefined) return { http }
-  const { cert, key, minVersion } = listen.tls
-  // A client that does not finish its handshake is one that does not send its request.
-  const handshakeTimeout = listen.headersTimeoutMs || LONGEST_MS
-  const https = { ...http, cert, key, minVersion, handshakeTimeout, ALPNProtocols: ['h2', 'http/1.1'] }
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  return { https } as Pick<Options, 'http'>
+  return { https: { ...http, ...tls(listen, listen.tls) } } as Pick<Options, 'http'>
+}
+
+function tls({ headersTimeoutMs }: ListenSettings, { cert, key, minVersion }: ListenTlsSettings): TlsOptions {
+  return {
+    cert,
+    key,
+    minVersion,
+    // A client that does not finish its handshake is one that does not send its request.
+    handshakeTimeout: headersTimeoutMs || LONGEST_MS,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    // As without TLS: what a client sent before it closed its side is answered.
+    allowHalfOpen: true,
+  }
+}
+
+/**
+ * Completes the servers of an application. Fastify makes one for each address of `localhost`; it tells nobody about the
+ * others, and sees to the errors of the first one only.
+ */
+export function outfitServers(app: FastifyInstance, maxConnections: number, outfit: (server: Server) => void): void {
+  const complete = (server: Server): void => {
+    server.maxConnections = maxConnections || Infinity
+    server.prependListener('request', closeBehindIgnored)
+    trackConnections(app, server)
+    answerOddities(app, server)
+    outfit(server)
+  }
+  complete(app.server)
+  app.addHook('onListen', (done) => {
+    for (const server of otherServers(app)) {
+      complete(server)
+      server.on('clientError', (error, socket) => {
+        if (socket instanceof Socket) answerClientError(app.log, error, socket)
+      })
+    }
+    done()
+  })
+}
+
+function otherServers(app: FastifyInstance): Server[] {
+  const symbol = Object.getOwnPropertySymbols(app).find(({ description }) => description === 'fastify.serverBindings')
+  const servers: unknown = symbol === undefined ? [] : Reflect.get(app, symbol)
+  return Array.isArray(servers)
+    ? servers.filter((server): server is Server => server instanceof NetServer && server !== app.server)
+    : []
 }
 
 export function adminOptions(): Options {
@@ -145,19 +189,19 @@ export function pseudonym(via: string | boolean): string {
 }
 
 /** Notes every connection, so that those that outlast the grace can be cut. */
-export function trackConnections(app: FastifyInstance): void {
+function trackConnections(app: FastifyInstance, server: Server): void {
   const { open } = app.lifecycle
   // Nobody can read an answer before the handshake has ended, and Node leaves the closing to us.
-  app.server.prependListener('tlsClientError', (error: Error, socket: Duplex) => {
+  server.prependListener('tlsClientError', (error: Error, socket: Duplex) => {
     app.log.debug({ reason: error.message }, 'TLS handshake failed')
     socket.destroy()
   })
-  app.server.on('connection', (socket: Socket) => {
+  server.on('connection', (socket: Socket) => {
     open.add(socket)
     socket.once('close', () => open.delete(socket))
   })
   let refused = 0
-  app.server.on('drop', () => {
+  server.on('drop', () => {
     if (refused++ > 0) return
     setTimeout(() => {
       app.log.warn(`${refused} connections were refused: listen.maxConnections are open`)
@@ -167,14 +211,14 @@ export function trackConnections(app: FastifyInstance): void {
 }
 
 /** What Node would answer in its own words, or not at all: Expect with something else than 100-continue, and CONNECT. */
-export function answerOddities(app: FastifyInstance): void {
-  app.server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
+function answerOddities(app: FastifyInstance, server: Server): void {
+  server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
     const id = randomBytes(8).toString('hex')
     const body = errorBody(417, 'SLUICE_BAD_REQUEST', 'Only 100-continue can be expected', id)
     const fields = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': id, connection: 'close' }
     response.writeHead(417, fields).end(JSON.stringify(body))
   })
-  app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+  server.on('connect', (_request: IncomingMessage, socket: Socket) => {
     socket.on('error', () => socket.destroy())
     refuse(app.log, Object.assign(new Error('CONNECT'), { code: 'CONNECT' }), socket)
   })

@@ -44,9 +44,10 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
     routes: [{ path: `${prefix}/*`, pool: 'pool', ...Object.fromEntries(rules) }],
   })
   if (settings === undefined) throw new ConfigError(problems.map(asOption))
-  const { listen, pools, routes, shutdown } = settings
+  const { listen, pools, routes } = settings
 
-  await app.register(lifecycle, { graceMs: shutdown.graceMs })
+  // The application waits for requests in its own way; a tunnel would keep it for ever.
+  await app.register(lifecycle, { graceMs: 0 })
   takeUpgrades(app, (path) => path === prefix || path.startsWith(`${prefix}/`))
   await app.register(requestId)
   await app.register(errors, { others: 'leave' })

@@ -37,6 +37,8 @@ export function takeUpgrades(app: FastifyInstance, ours: (path: string) => boole
 }
 
 const listening = new WeakSet<Server>()
+/** Requests behind which nothing can be read on their connection. */
+const last = new WeakSet<IncomingMessage>()
 
 function listen(app: FastifyInstance, paths: ReadonlyArray<(path: string) => boolean>): void {
   const { server } = app
@@ -49,18 +51,51 @@ function listen(app: FastifyInstance, paths: ReadonlyArray<(path: string) => boo
   const before: unknown = Reflect.get(server, 'shouldUpgradeCallback')
   const others = (raw: IncomingMessage): boolean =>
     server.listenerCount('upgrade') > 1 && typeof before === 'function' && Reflect.apply(before, server, [raw]) === true
-  // What is not taken as an upgrade is an ordinary request (RFC 9110, section 7.8: a server may ignore the field).
-  Reflect.set(server, 'shouldUpgradeCallback', (raw: IncomingMessage) => (isOurs(raw) ? mayUpgrade(raw) : others(raw)))
+  Reflect.set(server, 'shouldUpgradeCallback', (raw: IncomingMessage) =>
+    isOurs(raw) ? takesUpgrade(raw) : others(raw),
+  )
+  server.prependListener('request', closeBehindIgnored)
   server.on('upgrade', (raw: IncomingMessage, socket: Socket, early: Buffer) => {
-    if (isOurs(raw)) route(app, raw, socket, early)
+    // Fastify's other servers, one for each address of a name, ask nobody and hand everything to this one.
+    if (isOurs(raw) && mayUpgrade(raw)) route(app, raw, socket, early)
+    else if (isOurs(raw) || server.listenerCount('upgrade') === 1) socket.destroy()
   })
+}
+
+/** What is not taken as an upgrade is an ordinary request (RFC 9110, section 7.8: a server may ignore the field). */
+export function takesUpgrade(raw: IncomingMessage): boolean {
+  const taken = mayUpgrade(raw)
+  if (!taken && (hasBody(raw) || isFollowed(raw.socket))) last.add(raw)
+  return taken
+}
+
+/** For the 'request' event of a server that asks `takesUpgrade`. */
+export function closeBehindIgnored(raw: IncomingMessage, response: ServerResponse): void {
+  if (raw.headers.upgrade !== undefined && last.has(raw)) response.shouldKeepAlive = false
+}
+
+/**
+ * Whether anything came in one read with the head that is parsed now. Behind an upgrade that it was told to ignore, Node
+ * drops the rest of that read and takes up again with the next one, in the middle of whatever that is.
+ */
+function isFollowed(socket: Socket): boolean {
+  const parser: unknown = Reflect.get(socket, 'parser')
+  const get: unknown =
+    typeof parser === 'object' && parser !== null ? Reflect.get(parser, 'getCurrentBuffer') : undefined
+  const read: unknown = typeof get === 'function' ? Reflect.apply(get, parser, []) : undefined
+  return !(read instanceof Buffer) || read.indexOf('\r\n\r\n') !== read.length - 4
 }
 
 function mayUpgrade(raw: IncomingMessage): boolean {
   const { upgrade = '' } = raw.headers
   const http11 = raw.httpVersionMajor === 1 && raw.httpVersionMinor === 1
   // Behind an answer that is still being written, a tunnel would have to wait: nobody does that.
-  return http11 && PROTOCOL.test(upgrade) && !NEVER.test(upgrade) && !hasBody(raw) && isFirst(raw.socket)
+  return http11 && PROTOCOL.test(upgrade) && !NEVER.test(upgrade) && !expectsBody(raw) && isFirst(raw.socket)
+}
+
+/** Clients that have nothing to send with a POST say so: that is no body. */
+function expectsBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0
 }
 
 /** Node keeps the response that has a connection there. */
@@ -83,6 +118,9 @@ function route(app: FastifyInstance, raw: IncomingMessage, socket: Socket, early
   })
   response.once('finish', () => {
     socket.end()
+    // Bytes that nobody has read would turn our end into a reset, which takes the answer back.
+    socket.removeAllListeners('readable')
+    socket.resume()
     timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
   })
   // What the client sends before it is asked to belongs into the tunnel, or to nobody: never to another request.

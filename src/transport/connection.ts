@@ -108,6 +108,10 @@ const READ_SIZE = 65_536
 const LARGE_READ = 16_384
 /** How long a tunnel is silent before the system asks whether the other end is still there. */
 export const PROBE_AFTER_MS = 60_000
+/** How long an answer may take that a backend sent before it closed. */
+const LAST_WORDS_MS = 1000
+/** How often a client is looked after that nobody reads from. */
+const LOOK_EVERY_MS = 5000
 /** How long a tunnel whose client has closed its side may stay silent. */
 const HALF_CLOSED_MS = 5000
 
@@ -153,6 +157,8 @@ export class Connection {
   #timer: NodeJS.Timeout | undefined
   #timerAt = Infinity
   #closed = false
+  /** Why it can no longer be written to, while an answer may still come. */
+  #lastWords: Error | undefined
 
   /** Until when, on the clock of `performance.now()`, it may lie idle. The owner's to set and read. */
   idleUntil = 0
@@ -266,6 +272,7 @@ export class Connection {
     } else {
       this.#sending = true
       this.#waitingForClient = true
+      surviveFailedWrites(this.#socket)
       this.#arm(this.#deadline(call))
       body.start(new Sender(this, call, body.chunked))
     }
@@ -273,7 +280,7 @@ export class Connection {
 
   /** Writes a piece of the request's body; for the sender only. */
   sendPiece(call: Call, chunk: Buffer, chunked: boolean): void {
-    if (this.#call !== call) return
+    if (this.#call !== call || this.#lastWords !== undefined) return
     // What comes while the backend takes nothing in is no sign of life of its.
     if (this.#waitingForClient) this.#activity = performance.now()
     const socket = this.#socket
@@ -288,6 +295,7 @@ export class Connection {
     if (!more && call.body !== undefined) {
       this.#waitingForClient = false
       call.body.pause()
+      if (this.#state === TUNNEL) this.#arm(this.#deadline(call))
     }
   }
 
@@ -322,7 +330,9 @@ export class Connection {
    * then the other buffer is next, if all that went before had left when this read began.
    */
   #buffer(): Buffer {
-    if (this.#state < CONTENT || this.#lastRead < LARGE_READ) {
+    // A tunnel may be silent for an hour behind a message: only one that fills the buffer is worth one of its own.
+    const large = this.#state === TUNNEL ? READ_SIZE : LARGE_READ
+    if (this.#state < CONTENT || this.#lastRead < large) {
       this.#own = undefined
       this.#last = undefined
       this.#spare = undefined
@@ -509,9 +519,28 @@ export class Connection {
     } else this.#onError(new Error('the backend closed the connection'))
   }
 
+  /**
+   * A backend that refuses an upload answers and closes: the next write fails while its answer may already be here, or
+   * on its way (RFC 9112, section 9.5). It gets a moment to be read.
+   */
+  #awaitsLastWords(error: Error | undefined): boolean {
+    const call = this.#call
+    if (error === undefined || Reflect.get(error, 'syscall') !== 'write') return false
+    if (call?.body === undefined || this.#state !== WAIT_HEAD) return false
+    if (this.#lastWords !== undefined) return true
+    this.#lastWords = error
+    call.body.pause()
+    setTimeout(() => {
+      if (this.#call === call && this.#state === WAIT_HEAD) this.#fail('reset', error.message, error)
+    }, LAST_WORDS_MS).unref()
+    return true
+  }
+
   #onError(error: Error | undefined): void {
+    if (this.#awaitsLastWords(error)) return
     // An AggregateError (every address of a name refused) has no message of its own.
-    const message = error === undefined ? 'the connection closed' : error.message || String(Reflect.get(error, 'code'))
+    const cause = this.#lastWords ?? error
+    const message = cause === undefined ? 'the connection closed' : cause.message || String(Reflect.get(cause, 'code'))
     if (this.#state === CONNECTING) this.#fail('refused', message, error)
     else if (this.#state === SECURING) this.#fail('tls-failed', message, error)
     else this.#fail('reset', message, error)
@@ -551,11 +580,16 @@ export class Connection {
       case CONTENT:
         return this.#activity + limits.bodyMs
       case TUNNEL:
-        return this.#activity + this.#silenceMs(call)
+        return Math.min(this.#activity + this.#silenceMs(call), this.#lookAgainBy())
       default:
         if (this.#sending) return this.#activity + (this.#waitingForClient ? limits.clientMs : limits.headersMs)
         return Math.min(this.#activity + limits.headersMs, this.#headBy)
     }
+  }
+
+  /** While a backend takes nothing in, nobody reads from the client, and nobody would notice that it has gone. */
+  #lookAgainBy(): number {
+    return this.#sending && !this.#waitingForClient ? performance.now() + LOOK_EVERY_MS : Infinity
   }
 
   /** How long a tunnel may be silent. One that the client has closed, and reads from, has only an end to wait for. */
@@ -579,6 +613,9 @@ export class Connection {
     this.#timerAt = Infinity
     const call = this.#call
     if (call === undefined) return
+    if (this.#state === TUNNEL && !this.#waitingForClient && call.abandoned) {
+      return this.#fail('client-gone', 'the client left while the backend took nothing in')
+    }
     const deadline = this.#deadline(call)
     if (performance.now() < deadline) this.#arm(deadline)
     else this.#expire(call)
@@ -611,6 +648,17 @@ export class Connection {
     if (this.#waitingForClient) this.#fail('client-timeout', `the client sent nothing for ${limits.clientMs} ms`)
     else if (call.abandoned) this.#fail('client-gone', 'the client left while the backend took nothing in')
     else this.#fail('headers-timeout', `the backend took nothing in for ${limits.headersMs} ms`)
+  }
+}
+
+/**
+ * A socket that fails to write destroys itself, with what is still to be read from it. There is no public way to tell it
+ * not to; where this one should go one day, an early answer is lost now and then, and nothing else.
+ */
+function surviveFailedWrites(socket: Socket): void {
+  for (const name of ['_writableState', '_readableState']) {
+    const state: unknown = Reflect.get(socket, name)
+    if (typeof state === 'object' && state !== null) Reflect.set(state, 'autoDestroy', false)
   }
 }
 

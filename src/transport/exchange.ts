@@ -15,7 +15,7 @@ import type { Attempt } from './attempt.ts'
 import { PROBE_AFTER_MS } from './connection.ts'
 import { AttemptError, type FailureKind } from './failure.ts'
 import type { Forwarding } from './forwarding.ts'
-import { reset, type Peer, type Peers } from './peer.ts'
+import { lingerOnClose, reset, type Peer, type Peers } from './peer.ts'
 import { addressesBefore, buildRequestHead, wantsTrailers } from './request-head.ts'
 import { RequestBody } from './request-body.ts'
 import { withoutFields, type ResponseHead } from './response-head.ts'
@@ -387,8 +387,12 @@ export class Exchange implements RequestInfo {
     const followed = head.trailer !== '' && head.framing === 'chunked' && this.callback === undefined
     if (followed && wantsTrailers(this.raw)) fields.push('Trailer', head.trailer)
     // An HTTP/1 connection whose request was not read to its end cannot carry another one.
-    const closes = !this.raw.complete || this.#context.closing() || this.upgrade !== ''
-    if (closes && this.#wire.closes && head.status !== 101) fields.push('Connection', 'close')
+    const { complete, socket } = this.raw
+    const closes = !complete || this.#context.closing() || this.upgrade !== ''
+    if (closes && this.#wire.closes && head.status !== 101) {
+      fields.push('Connection', 'close')
+      if (!complete) lingerOnClose(socket)
+    }
     return fields
   }
 

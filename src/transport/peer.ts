@@ -92,3 +92,19 @@ export function reset(socket: Socket): void {
   if (below instanceof Socket && !below.destroyed) below.resetAndDestroy()
   socket.destroy()
 }
+
+/** How long a client that was answered before it had sent everything may go on sending. */
+const LINGER_MS = 2000
+
+/**
+ * Has Node's server close a connection in two steps (RFC 9112, section 9.6): closed at once, what the client still sends
+ * would be answered with a reset, which takes away the answer that it may not have read yet.
+ */
+export function lingerOnClose(socket: Socket): void {
+  socket.destroySoon = () => {
+    socket.end()
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
+    socket.once('close', () => clearTimeout(timer))
+    socket.once('end', () => socket.destroy())
+  }
+}

@@ -31,6 +31,8 @@ export interface Front {
   readonly url: string
   /** The connections whose handshake has ended well, in the order they came. */
   readonly secured: readonly TLSSocket[]
+  /** Whether each of them resumed the session of one before it. */
+  readonly resumed: readonly boolean[]
   /** How many connections came, whatever became of them. */
   readonly accepted: () => number
   /** How many bytes of content, not of TLS, were read from them. */
@@ -40,22 +42,30 @@ export interface Front {
 /** A TLS server that hands what it reads to a plain one on this port, and back. */
 export async function tlsFront(t: Test, to: number, options: TlsOptions = {}): Promise<Front> {
   const secured: TLSSocket[] = []
+  const resumed: boolean[] = []
+  const bare = new Map<number | undefined, Socket>()
   let accepted = 0
   let bytes = 0
   const server = createTlsServer({ ...SERVER, allowHalfOpen: true, noDelay: true, ...options }, (socket) => {
     secured.push(socket)
+    resumed.push(socket.isSessionReused())
     socket.on('data', (piece: Buffer) => (bytes += piece.length))
-    couple(t, socket, connectTcp({ port: to, host: '127.0.0.1', noDelay: true, allowHalfOpen: true }))
+    const plain = connectTcp({ port: to, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+    // TLS knows no reset.
+    const below = bare.get(socket.remotePort)
+    plain.on('error', () => below?.resetAndDestroy())
+    couple(t, socket, plain)
   })
   server.on('connection', (socket: Socket) => {
     accepted++
+    bare.set(socket.remotePort, socket)
     t.teardown(() => socket.destroy())
     socket.on('error', ignore)
   })
   // A client that does not like our certificate says so; the tests see it at the client.
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   const port = await listening(t, server)
-  return { port, url: `https://127.0.0.1:${port}`, secured, accepted: () => accepted, bytes: () => bytes }
+  return { port, url: `https://127.0.0.1:${port}`, secured, resumed, accepted: () => accepted, bytes: () => bytes }
 }
 
 /** A plain server that hands what it reads to a TLS one on this port, and back: how plain clients speak TLS. */
