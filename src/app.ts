@@ -18,7 +18,7 @@ import type { Settings } from './config/settings.ts'
 import { offerHttp2 } from './http2.ts'
 import { adminOptions, gatewayOptions, outfitServers, pseudonym } from './listener.ts'
 import { VERSION } from './package.ts'
-import { SERVER_WIDE } from './transport/target.ts'
+import { routable, SERVER_WIDE } from './transport/target.ts'
 import { Peers } from './transport/peer.ts'
 import { takeUpgrades } from './upgrades.ts'
 
@@ -56,8 +56,11 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     find: ({ raw }, { path, authority }) =>
-      app.snapshot.table.find(raw.method ?? '', authority ?? raw.headers.host, path === SERVER_WIDE ? '/' : path)
-        ?.forwarding,
+      app.snapshot.table.find(
+        raw.method ?? '',
+        authority ?? raw.headers.host,
+        path === SERVER_WIDE ? '/' : routable(path),
+      )?.forwarding,
   })
 
   const adminApp = settings.admin && Fastify(adminOptions())

@@ -22,6 +22,7 @@ import type { ListenSettings, ListenTlsSettings, Settings } from './config/setti
 import { errorBody, ERRORS, sendError, SluiceError, type ErrorCode } from './errors.ts'
 import { logStream } from './log.ts'
 import type { Peers } from './transport/peer.ts'
+import { routable } from './transport/target.ts'
 import { closeBehindIgnored, takesUpgrade } from './upgrades.ts'
 
 type Options = FastifyHttpOptions<RawServerDefault>
@@ -46,6 +47,7 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
+    rewriteUrl: ({ url = '' }) => routable(url),
     // A route of ours takes any path; a limit on its length is the head's.
     routerOptions: { maxParamLength: listen.maxHeaderSize },
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) =>

@@ -283,7 +283,7 @@ export class Exchange implements RequestInfo {
     const { callback } = this
     if (callback === undefined) {
       this.#writeHead(head)
-      if (alone) this.res.flushHeaders()
+      if (alone) this.#wire.flushHead(this.res)
       return
     }
     // Fastify sends no others.

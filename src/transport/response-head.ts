@@ -141,7 +141,7 @@ class Collector {
 }
 
 /** The text from `start` on without optional white space around it (RFC 9110, section 5.6.3). */
-function trim(line: string, start: number): string {
+export function trim(line: string, start: number): string {
   let end = line.length
   while (start < end && isBlank(line.charCodeAt(start))) start++
   while (end > start && isBlank(line.charCodeAt(end - 1))) end--

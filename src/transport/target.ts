@@ -21,8 +21,9 @@ export interface Target {
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 
 /** @returns what a request asks for, or undefined when it is not one that can be forwarded */
-export function targetOf(raw: IncomingMessage): Target | undefined {
-  const { url = '' } = raw
+export function targetOf(raw: IncomingMessage & { readonly originalUrl?: string }): Target | undefined {
+  // What came, not what routers see of it.
+  const url = raw.originalUrl ?? raw.url ?? ''
   if (isHttp2(raw)) return http2Target(raw, url)
   // Node's parser lets HTTP/0.9 and HTTP/2.0 through, too.
   if (raw.httpVersionMajor !== 1) return undefined
@@ -111,4 +112,32 @@ export function rewritePath(path: string, rewrite: Rewrite): string | undefined 
 
 function trimSlash(prefix: string): string {
   return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
+}
+
+/** An ASCII character, the bytes of others, or a percent sign that encodes nothing. */
+const ENCODED = /%[0-7][\da-f]|((?:%[89a-f][\da-f])+)|%/gi
+
+/**
+ * A URL as routers want it. They decode paths as UTF-8 and refuse what is none, but to HTTP a path is bytes: where they
+ * would fail, the percent sign itself is encoded. For looking up routes only.
+ */
+export function routable(url: string): string {
+  if (!url.includes('%')) return url
+  const mark = url.indexOf('?')
+  const path = mark === -1 ? url : url.slice(0, mark)
+  if (isDecodable(path)) return url
+  const masked = path.replace(ENCODED, (found: string, bytes: string | undefined) => {
+    const kept = bytes === undefined ? found.length > 1 : isDecodable(bytes)
+    return kept ? found : found.replaceAll('%', '%25')
+  })
+  return masked + url.slice(path.length)
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
 }

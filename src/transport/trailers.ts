@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http'
 
 import type { Forwarding } from './forwarding.ts'
 import { passes } from './request-head.ts'
+import { trim } from './response-head.ts'
 
 const FORBIDDEN: ReadonlySet<string> = new Set([
   'age',
@@ -52,7 +53,7 @@ export function responseTrailers(section: string, forwarding: Forwarding): Array
     const colon = line.indexOf(':')
     const name = line.slice(0, Math.max(0, colon))
     // Nobody is trusted to say behind a body what even in front of it only we may say.
-    if (colon > 0 && mayFollow(name, drop) && passes(name, false)) pairs.push([name, line.slice(colon + 1).trim()])
+    if (colon > 0 && mayFollow(name, drop) && passes(name, false)) pairs.push([name, trim(line, colon + 1)])
   }
   return pairs
 }

@@ -13,6 +13,8 @@ export interface Wire {
   /** Whether a connection ends with an answer that says so, or whose request was not read to its end. */
   readonly closes: boolean
   writeHead(res: ServerResponse, status: number, reason: string, fields: string[]): void
+  /** Sends the head by itself, ahead of content that may come much later. */
+  flushHead(res: ServerResponse): void
   /** Passes an interim answer on, to a client that can read it. */
   inform(raw: IncomingMessage, res: ServerResponse, status: number, fields: string[]): void
   /** Ends the answer, with fields behind it where there are any. */
@@ -32,6 +34,8 @@ export interface Wire {
 const HTTP1: Wire = {
   closes: true,
   writeHead: (res, status, reason, fields) => void res.writeHead(status, reason, fields),
+  // Not flushHeaders(): that would take the bytes of field values for UTF-8.
+  flushHead: (res) => void res.write('', 'latin1'),
   inform(raw, res, status, fields) {
     // RFC 9110, section 15.2: never to HTTP/1.0.
     if (raw.httpVersionMinor > 0) res.writeInformation(status, fields)
@@ -66,6 +70,7 @@ const HTTP2: Wire = {
     // No reason phrases here (RFC 9113, section 8.3.2).
     http2(res).writeHead(status, asObject(fields))
   },
+  flushHead: () => undefined,
   inform(_raw, res, status, fields) {
     const { stream } = http2(res)
     if (!stream.destroyed && !stream.headersSent) stream.additionalHeaders({ ...asObject(fields), ':status': status })
