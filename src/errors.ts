@@ -67,12 +67,24 @@ export function errorBody(statusCode: number, code: string, message: string, req
   return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message, requestId }
 }
 
+/** RFC 9113, section 8.2.2; in lower case. */
+export const FORBIDDEN_IN_HTTP2: ReadonlySet<string> = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+])
+
 /**
  * Hooks may have set fields that cannot be sent, with what a client made up in them. Fastify finds out when it writes the
  * head; here, where nobody would catch that, it would be the end of the process.
  */
-function dropUnsendable(reply: FastifyReply): void {
+function dropUnsendable(reply: FastifyReply, http2: boolean): void {
   for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (http2 && FORBIDDEN_IN_HTTP2.has(name)) reply.removeHeader(name)
     try {
       validateHeaderName(name)
       for (const one of Array.isArray(value) ? value : [value]) validateHeaderValue(name, String(one))
@@ -85,12 +97,13 @@ function dropUnsendable(reply: FastifyReply): void {
 /** Answers with an error of Sluice's own. */
 export function sendError(error: SluiceError, request: FastifyRequest, reply: FastifyReply): void {
   const { code, statusCode, retryAfter, message } = error
-  dropUnsendable(reply)
+  const http2 = request.raw instanceof Http2ServerRequest
+  dropUnsendable(reply, http2)
   reply.code(statusCode).header('x-request-id', request.id)
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   const closes = code === 'SLUICE_BAD_REQUEST' || isUnread(request.raw)
   // HTTP/2 knows no such field.
-  if (closes && !(request.raw instanceof Http2ServerRequest)) reply.header('connection', 'close')
+  if (closes && !http2) reply.header('connection', 'close')
   reply.type('application/json; charset=utf-8')
   reply.send(JSON.stringify(errorBody(statusCode, code, message, request.id)))
 }

@@ -3,7 +3,7 @@
  * HTTP/2 server, which never listens itself; all others take the ordinary way. Requests of both reach the same routes.
  */
 import { randomBytes } from 'node:crypto'
-import type { Server } from 'node:http'
+import { METHODS, type Server } from 'node:http'
 import {
   constants,
   createServer,
@@ -26,6 +26,9 @@ const MAX_STREAMS = 128
 const MAX_FIELDS = 2000
 /** The longest that a timer can be. */
 const LONGEST_MS = 2 ** 31 - 1
+/** How often an answer is looked after whose request is not at its end. */
+const LOOK_EVERY_MS = 10
+const KNOWN: ReadonlySet<string> = new Set(METHODS)
 /** How long a client whose connection is to end may take to end it. */
 const LINGER_MS = 1000
 
@@ -48,11 +51,10 @@ export function offerHttp2(app: FastifyInstance, listen: ListenSettings): (serve
     const ordinary = server.listeners('secureConnection')
     server.removeAllListeners('secureConnection')
     server.on('secureConnection', (socket: TLSSocket) => {
-      if (socket.alpnProtocol === 'h2') {
-        // Unlike HTTP/1, a session is over when one side is.
-        socket.allowHalfOpen = false
-        http2.emit('connection', socket)
-      } else for (const listener of ordinary) Reflect.apply(listener, server, [socket])
+      if (socket.alpnProtocol === 'h2') return void http2.emit('connection', socket)
+      // As without TLS: what a client sent before it closed its side is answered. A session is over when one side is.
+      socket.allowHalfOpen = true
+      for (const listener of ordinary) Reflect.apply(listener, server, [socket])
     })
   }
 }
@@ -64,24 +66,28 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
     // A backend that sends a field twice is passed on as it is, by HTTP/2 as by HTTP/1.
     strictSingleValueFields: false,
   })
-  http2.on('request', (request: Http2ServerRequest, response: Http2ServerResponse) => {
+  const serve = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
     // What is answered has nothing to wait for but its client, which may neither end its request nor read.
     response.stream.setTimeout(listen.bodyTimeoutMs, () => {
       if (response.writableEnded) response.stream.close(constants.NGHTTP2_CANCEL)
     })
-    // Nobody will read the rest of the request: the client may stop sending it (RFC 9113, section 8.1).
-    response.stream.once('finish', () => {
-      const whole = request.complete || response.stream.endAfterHeaders
-      if (!whole) response.stream.close(constants.NGHTTP2_NO_ERROR)
-    })
+    response.stream.once('finish', () => callOff(request, response.stream))
     // The limit that clients are told of holds only once they have heard of it.
     if (sizeOf(request.rawHeaders) > listen.maxHeaderSize) refuse(response, 431, 'The request head is too large')
+    // HTTP/1's parser refuses them before Fastify would; its words are not ours.
+    else if (!KNOWN.has(request.method)) refuse(response, 400, ERRORS.SLUICE_BAD_REQUEST.message)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- made to look like HTTP/1's by Node (its "compatibility API")
     else app.routing(request as never, response as never)
+  }
+  http2.on('request', serve)
+  http2.on('checkExpectation', (request: Http2ServerRequest, response: Http2ServerResponse) => {
+    // RFC 9110, section 10.1.1: in any case; Node knows it in lower case only.
+    if (request.headers.expect?.toLowerCase() !== '100-continue') {
+      return refuse(response, 417, 'Only 100-continue can be expected')
+    }
+    response.writeContinue()
+    serve(request, response)
   })
-  http2.on('checkExpectation', (_request: Http2ServerRequest, response: Http2ServerResponse) =>
-    refuse(response, 417, 'Only 100-continue can be expected'),
-  )
   http2.on('connect', (_request: Http2ServerRequest, response: Http2ServerResponse) =>
     refuse(response, 400, ERRORS.SLUICE_BAD_REQUEST.message),
   )
@@ -89,6 +95,16 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
   http2.on('sessionError', (error) => app.log.debug({ reason: error.message }, 'HTTP/2 connection failed'))
   http2.setTimeout(0)
   return http2
+}
+
+/**
+ * Nobody will read the rest of a request that is answered: its client may stop sending it (RFC 9113, section 8.1). Not
+ * before the end of the answer is really sent, which nothing tells: a reset would overtake it.
+ */
+function callOff(request: Http2ServerRequest, stream: ServerHttp2Stream): void {
+  if (request.complete || stream.endAfterHeaders || stream.closed || stream.destroyed) return
+  if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR)
+  else setTimeout(() => callOff(request, stream), LOOK_EVERY_MS).unref()
 }
 
 /** What counts as the size of a head (RFC 9113, section 6.5.2, without the 32 bytes a field). */

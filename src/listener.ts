@@ -84,8 +84,6 @@ function tls({ headersTimeoutMs }: ListenSettings, { cert, key, minVersion }: Li
     // A client that does not finish its handshake is one that does not send its request.
     handshakeTimeout: headersTimeoutMs || LONGEST_MS,
     ALPNProtocols: ['h2', 'http/1.1'],
-    // As without TLS: what a client sent before it closed its side is answered.
-    allowHalfOpen: true,
   }
 }
 

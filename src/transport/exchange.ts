@@ -217,6 +217,8 @@ export class Exchange implements RequestInfo {
       limit: forwarding.maxBodySize,
       keep: this.idempotent ? forwarding.retry.bufferBody : 0,
       trailers: () => (raw.rawTrailers.length === 0 ? '' : requestTrailers(raw, this.peer.trusted, forwarding)),
+      // HTTP/2 lets a client call off its request without an error, which looks like its end.
+      isWhole: () => !this.gone,
       onRefused: (kind, message) => this.attempt?.refuseBody(kind, message),
     })
   }
@@ -290,7 +292,7 @@ export class Exchange implements RequestInfo {
     if (head.status > 599) throw new AttemptError('bad-response', `a status of ${head.status}`)
     this.#begun = true
     this.#stream = new AnswerStream(this)
-    this.res.statusMessage = head.reason
+    if (this.#wire.closes) this.res.statusMessage = head.reason
     callback(null, { statusCode: head.status, headers: asObject(this.#fields(head)), body: this.#stream })
   }
 
@@ -355,6 +357,7 @@ export class Exchange implements RequestInfo {
       limit: Infinity,
       keep: 0,
       trailers: () => '',
+      isWhole: () => true,
       // Its 'close' says the rest.
       onRefused: () => undefined,
     })

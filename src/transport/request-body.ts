@@ -18,6 +18,8 @@ export interface BodyOptions {
   readonly keep: number
   /** The field lines behind it, asked for when it has ended. */
   readonly trailers: () => string
+  /** Asked when the stream has ended: whether that was the end of the body, too. */
+  readonly isWhole: () => boolean
   readonly onRefused: (kind: BodyFault, message: string) => void
 }
 
@@ -99,6 +101,7 @@ export class RequestBody implements CallBody {
   }
 
   readonly #onEnd = (): void => {
+    if (!this.#options.isWhole()) return
     this.#ended = true
     this.#sink?.end(this.#options.trailers())
   }

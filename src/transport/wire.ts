@@ -5,6 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 
+import { FORBIDDEN_IN_HTTP2 } from '../errors.ts'
+import { AttemptError } from './failure.ts'
 import { isGone, reset } from './peer.ts'
 
 export type Trailers = Array<[name: string, value: string]>
@@ -67,22 +69,24 @@ const HTTP1: Wire = {
 const HTTP2: Wire = {
   closes: false,
   writeHead(res, status, _reason, fields) {
+    if (status > 599) throw new AttemptError('bad-response', `a status of ${status}`)
     // No reason phrases here (RFC 9113, section 8.3.2).
-    http2(res).writeHead(status, asObject(fields))
+    http2(res).writeHead(status, asObject(fields, FORBIDDEN_IN_HTTP2))
   },
   flushHead: () => undefined,
   inform(_raw, res, status, fields) {
     const { stream } = http2(res)
-    if (!stream.destroyed && !stream.headersSent) stream.additionalHeaders({ ...asObject(fields), ':status': status })
+    if (!stream.destroyed && !stream.headersSent)
+      stream.additionalHeaders({ ...asObject(fields, FORBIDDEN_IN_HTTP2), ':status': status })
   },
   end(res, trailers) {
-    if (trailers !== undefined) http2(res).addTrailers(asObject(trailers.flat()))
+    if (trailers !== undefined) http2(res).addTrailers(asObject(trailers.flat(), FORBIDDEN_IN_HTTP2))
     res.end()
   },
   // The listener does that for all answers of HTTP/2.
   expire: () => undefined,
   cut: (_raw, res) => http2(res).stream.close(constants.NGHTTP2_INTERNAL_ERROR),
-  gone: (res) => http2(res).stream.destroyed,
+  gone: (res) => http2(res).stream.destroyed || http2(res).stream.closed,
   // One connection for many: it is always read.
   abandoned: () => false,
   // It keeps what it was given for longer than it counts it.
@@ -119,13 +123,19 @@ function http2(res: unknown): Http2ServerResponse {
   throw new TypeError('not an HTTP/2 response')
 }
 
+const NONE: ReadonlySet<string> = new Set()
+
 /** Fields as an object: lower-case names, and a list where a name comes more than once. */
-export function asObject(fields: readonly string[]): Record<string, string | string[]> {
+export function asObject(
+  fields: readonly string[],
+  without: ReadonlySet<string> = NONE,
+): Record<string, string | string[]> {
   // A field may be called __proto__.
   const object: Record<string, string | string[]> = Object.create(null)
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = (fields[i] ?? '').toLowerCase()
     const value = fields[i + 1] ?? ''
+    if (without.has(name)) continue
     const before = object[name]
     if (before === undefined) object[name] = value
     else if (Array.isArray(before)) before.push(value)
