@@ -51,7 +51,10 @@ export function offerHttp2(app: FastifyInstance, listen: ListenSettings): (serve
     const ordinary = server.listeners('secureConnection')
     server.removeAllListeners('secureConnection')
     server.on('secureConnection', (socket: TLSSocket) => {
-      if (socket.alpnProtocol === 'h2') return void http2.emit('connection', socket)
+      if (socket.alpnProtocol === 'h2') {
+        http2.emit('connection', socket)
+        return
+      }
       // As without TLS: what a client sent before it closed its side is answered. A session is over when one side is.
       socket.allowHalfOpen = true
       for (const listener of ordinary) Reflect.apply(listener, server, [socket])
