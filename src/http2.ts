@@ -68,6 +68,9 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
     settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: listen.maxHeaderSize, enablePush: false },
     // A backend that sends a field twice is passed on as it is, by HTTP/2 as by HTTP/1.
     strictSingleValueFields: false,
+    // Requests that clients call off, as many as browsers do and no more (CVE-2023-44487).
+    streamResetBurst: 200,
+    streamResetRate: 33,
   })
   const serve = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
     // What is answered has nothing to wait for but its client, which may neither end its request nor read.
@@ -76,9 +79,9 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
     })
     response.stream.once('finish', () => callOff(request, response.stream))
     // The limit that clients are told of holds only once they have heard of it.
-    if (sizeOf(request.rawHeaders) > listen.maxHeaderSize) refuse(response, 431, 'The request head is too large')
+    if (sizeOf(request.rawHeaders) > listen.maxHeaderSize) refuse(app, response, 431, 'The request head is too large')
     // HTTP/1's parser refuses them before Fastify would; its words are not ours.
-    else if (!KNOWN.has(request.method)) refuse(response, 400, ERRORS.SLUICE_BAD_REQUEST.message)
+    else if (!KNOWN.has(request.method)) refuse(app, response, 400, ERRORS.SLUICE_BAD_REQUEST.message)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- made to look like HTTP/1's by Node (its "compatibility API")
     else app.routing(request as never, response as never)
   }
@@ -86,13 +89,13 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
   http2.on('checkExpectation', (request: Http2ServerRequest, response: Http2ServerResponse) => {
     // RFC 9110, section 10.1.1: in any case; Node knows it in lower case only.
     if (request.headers.expect?.toLowerCase() !== '100-continue') {
-      return refuse(response, 417, 'Only 100-continue can be expected')
+      return refuse(app, response, 417, 'Only 100-continue can be expected')
     }
     response.writeContinue()
     serve(request, response)
   })
   http2.on('connect', (_request: Http2ServerRequest, response: Http2ServerResponse) =>
-    refuse(response, 400, ERRORS.SLUICE_BAD_REQUEST.message),
+    refuse(app, response, 400, ERRORS.SLUICE_BAD_REQUEST.message),
   )
   // A client that breaks the rules has lost its connection by now.
   http2.on('sessionError', (error) => app.log.debug({ reason: error.message }, 'HTTP/2 connection failed'))
@@ -118,8 +121,10 @@ function sizeOf(rawHeaders: readonly string[]): number {
 }
 
 /** What never becomes a request of Fastify's gets an answer of the same form. */
-function refuse(response: Http2ServerResponse, status: number, message: string): void {
+function refuse(app: FastifyInstance, response: Http2ServerResponse, status: number, message: string): void {
   const id = randomBytes(8).toString('hex')
+  const client = response.stream.session?.socket.remoteAddress
+  app.log.info({ requestId: id, client, method: response.req.method, status, reason: message }, 'request refused')
   response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'x-request-id': id })
   response.end(JSON.stringify(errorBody(status, 'SLUICE_BAD_REQUEST', message, id)))
 }

@@ -67,6 +67,8 @@ function serverOptions(listen: ListenSettings): Pick<Options, 'http'> {
   const http = {
     maxHeaderSize: listen.maxHeaderSize,
     headersTimeout: listen.headersTimeoutMs,
+    // Here, too: Node's own default would be less than what `headersTimeout` may be.
+    requestTimeout: 0,
     connectionsCheckingInterval: CHECK_EVERY_MS,
     insecureHTTPParser: false,
     shouldUpgradeCallback: takesUpgrade,
