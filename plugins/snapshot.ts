@@ -14,8 +14,10 @@ import { Pool } from '../src/core/pool.ts'
 import { RetryBudget } from '../src/core/retry.ts'
 import { RouteTable } from '../src/routing/table.ts'
 import { Connections } from '../src/transport/connections.ts'
+import { Standings } from '../src/core/standing.ts'
 import { compileForwarding, type Forwarding, type PoolEntry } from '../src/transport/forwarding.ts'
 import { secureOptions } from '../src/transport/secure.ts'
+import { systemClock } from '../src/transport/system-clock.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -50,12 +52,15 @@ export default fp<SnapshotOptions>(
       ready()
     })
     app.addHook('onClose', (_instance, closed) => {
-      for (const { connections } of snapshot.pools.values()) for (const each of connections.values()) each.destroy()
+      for (const { connections, standings } of snapshot.pools.values()) {
+        standings.stop()
+        for (const each of connections.values()) each.destroy()
+      }
       closed()
     })
     done()
   },
-  { name: 'sluice-snapshot', dependencies: ['sluice-algorithms'] },
+  { name: 'sluice-snapshot', dependencies: ['sluice-algorithms', 'sluice-events'] },
 )
 
 function build(app: FastifyInstance, options: SnapshotOptions): Snapshot {
@@ -69,6 +74,12 @@ function build(app: FastifyInstance, options: SnapshotOptions): Snapshot {
   return { pools, routes, table: new RouteTable(routes) }
 }
 
+const SUPPLY = {
+  enough: 'backends can be chosen again',
+  panic: 'so few backends can be used that all of them are',
+  empty: 'no backend can be chosen',
+} as const
+
 function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
   const { name, backends, connections, timeouts } = settings
   const { connectMs, tlsMs } = timeouts
@@ -80,11 +91,22 @@ function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
     algorithm: createAlgorithm(app, settings),
     clock: systemClock,
     onAlgorithmError: (error) => app.log.error({ err: error, pool: name }, 'the algorithm failed; picked in turn'),
+    panic: settings.panic,
+    onSupply: (from, to) => app.events.emit({ what: 'pool', pool: name, from, to, cause: SUPPLY[to] }),
+  })
+  const { health, breaker } = settings
+  const rules = { health, breaker, maxEjected: health.passive?.maxEjected ?? 0 }
+  const standings = new Standings(pool, rules, {
+    clock: systemClock,
+    random: Math.random,
+    onFlip: (flip) => app.events.emit({ pool: name, ...flip }),
   })
   return {
     settings,
     pool,
     connections: new Map(members.map((member) => [member, new Connections(member.url, limits)])),
+    standings,
+    checkers: new Map(),
     budget: new RetryBudget(settings.retry.budget, systemClock),
   }
 }
@@ -97,14 +119,4 @@ function createAlgorithm(app: FastifyInstance, { name, algorithm }: PoolSettings
     const message = error instanceof Error ? error.message : String(error)
     throw new ConfigError([{ path: formatPath(['pools', name, 'algorithm']), message }])
   }
-}
-
-/** The clock of the machine, for everything in `src/core`. */
-const systemClock = {
-  now: () => performance.now(),
-  schedule: (fn: () => void, delayMs: number) => {
-    const timer = setTimeout(fn, delayMs)
-    timer.unref()
-    return () => clearTimeout(timer)
-  },
 }

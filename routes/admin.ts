@@ -7,7 +7,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 import type { AdminSettings } from '../src/config/settings.ts'
 import { errorBody } from '../src/errors.ts'
+import type { Checker } from '../src/core/checker.ts'
+import type { HealthEvidence } from '../src/core/health.ts'
 import type { Member } from '../src/core/member.ts'
+import type { Standing } from '../src/core/standing.ts'
+import type { PoolEntry } from '../src/transport/forwarding.ts'
 
 export interface AdminOptions {
   readonly settings: AdminSettings
@@ -63,8 +67,9 @@ function digest(text: string): Buffer {
 
 function status({ gateway, version, config }: AdminOptions): object {
   const pools: Record<string, object> = Object.create(null)
-  for (const [name, { settings, pool }] of gateway.snapshot.pools) {
-    pools[name] = { algorithm: settings.algorithm.type, backends: pool.members.map(describe) }
+  for (const [name, entry] of gateway.snapshot.pools) {
+    const backends = entry.pool.members.map((member) => describe(member, entry))
+    pools[name] = { algorithm: entry.settings.algorithm.type, backends }
   }
   const loadedAt = config.loadedAt.toISOString()
   return {
@@ -75,10 +80,51 @@ function status({ gateway, version, config }: AdminOptions): object {
   }
 }
 
-// There are no health checks and no breakers yet: a backend is as healthy as its configuration says, and never shut off.
-const UNWATCHED = { breaker: { state: 'closed' }, health: { active: null, passive: null } }
+function describe(member: Member, { standings, checkers, settings }: PoolEntry): object {
+  const { id, url, weight, configuredWeight, inFlight, requests, failures } = member
+  const standing = standings.of(member)
+  const state = standing?.health.state ?? 'healthy'
+  return {
+    id,
+    url: url.origin,
+    weight: configuredWeight,
+    effectiveWeight: state === 'unhealthy' ? 0 : weight,
+    state,
+    inFlight,
+    requests,
+    failures,
+    breaker: { state: standing?.breaker?.state ?? 'closed' },
+    health: {
+      active: settings.health.active === undefined ? null : activeOf(standing, checkers.get(member)),
+      passive: settings.health.passive === undefined ? null : passiveOf(standing),
+    },
+  }
+}
 
-function describe({ id, url, weight, inFlight, requests, failures }: Member): object {
-  const counters = { inFlight, requests, failures }
-  return { id, url: url.origin, weight, effectiveWeight: weight, state: 'healthy', ...counters, ...UNWATCHED }
+function activeOf(standing: Standing | undefined, checker: Checker | undefined): object {
+  const { checks, failedInRow, goodInRow, lastFailure } = standing?.health.evidence ?? NOTHING_KNOWN
+  const last = checker?.last
+  return {
+    checks,
+    failedInRow,
+    goodInRow,
+    lastFailure: lastFailure === '' ? null : lastFailure,
+    ageMs: last === undefined ? null : Math.round(performance.now() - last.at),
+    tookMs: last === undefined ? null : Math.round(last.tookMs * 10) / 10,
+  }
+}
+
+function passiveOf(standing: Standing | undefined): object {
+  const { outcomes, failures, ejectedUntil } = standing?.health.evidence ?? NOTHING_KNOWN
+  return { outcomes, failures, ejectedForMs: Math.max(0, Math.round(ejectedUntil - performance.now())) }
+}
+
+const NOTHING_KNOWN: HealthEvidence = {
+  checks: 0,
+  failedInRow: 0,
+  goodInRow: 0,
+  lastFailure: '',
+  outcomes: 0,
+  failures: 0,
+  ejectedUntil: 0,
 }

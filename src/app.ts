@@ -5,7 +5,9 @@ import Fastify, { type FastifyInstance } from 'fastify'
 
 import accessLog from '../plugins/access-log.ts'
 import algorithms from '../plugins/algorithms.ts'
+import checks from '../plugins/checks.ts'
 import errors from '../plugins/errors.ts'
+import events from '../plugins/events.ts'
 import forward from '../plugins/forward.ts'
 import lifecycle from '../plugins/lifecycle.ts'
 import observers from '../plugins/observers.ts'
@@ -48,7 +50,9 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   await app.register(observers)
   await app.register(accessLog, { all: settings.log.access })
   await app.register(algorithms)
+  await app.register(events)
   await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs })
+  await app.register(checks)
   await app.register(forward)
   await app.register(userPlugins, { plugins: settings.plugins })
   await app.register(proxy, {

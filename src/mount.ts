@@ -6,7 +6,9 @@ import type { FastifyInstance } from 'fastify'
 
 import accessLog from '../plugins/access-log.ts'
 import algorithms from '../plugins/algorithms.ts'
+import checks from '../plugins/checks.ts'
 import errors from '../plugins/errors.ts'
+import events from '../plugins/events.ts'
 import forward from '../plugins/forward.ts'
 import lifecycle from '../plugins/lifecycle.ts'
 import observers from '../plugins/observers.ts'
@@ -55,7 +57,9 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
   await app.register(accessLog, { all: false })
   await app.register(algorithms)
   for (const [name, factory] of Object.entries(options.algorithms ?? {})) app.algorithms.register(name, factory)
+  await app.register(events)
   await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs })
+  await app.register(checks)
   await app.register(forward)
   await app.register(proxy, {
     peers: new Peers(listen.trustedProxies),

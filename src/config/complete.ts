@@ -2,28 +2,38 @@
  * From a configuration that was found good to settings: defaults filled in, short forms written out, units resolved.
  */
 import { hostAndPort, hostName } from './addresses.ts'
+import { statusRanges } from './health.ts'
 import { pluginPath } from './meaning.ts'
 import { ordinary } from './object.ts'
 import type { PemReader } from './pem.ts'
 import { routeHost, withoutSlash } from './routes.ts'
 import {
+  Active,
+  type ActiveConfig,
   Admin,
   type BackendConfig,
   BackendTls,
   type BackendTlsConfig,
+  Breaker,
+  type BreakerConfig,
   type Config,
   Connections,
   DEFAULT_ALGORITHM,
   DEFAULT_FORWARDED,
   DEFAULT_HOST_HEADER,
   DEFAULT_MAX_BODY_SIZE,
+  DEFAULT_PANIC,
   DEFAULT_WEIGHT,
   filled,
   type HeaderRulesConfig,
+  Health,
+  type HealthConfig,
   Listen,
   ListenTls,
   type ListenTlsConfig,
   Log,
+  Passive,
+  type PassiveConfig,
   type PluginConfig,
   type PoolConfig,
   Retry,
@@ -36,12 +46,16 @@ import {
   Timeouts,
 } from './schema.ts'
 import type {
+  ActiveSettings,
   AlgorithmSettings,
   BackendSettings,
   BackendTlsSettings,
+  BreakerSettings,
   HeaderRules,
+  HealthSettings,
   ListenSettings,
   ListenTlsSettings,
+  PassiveSettings,
   PluginSettings,
   PoolSettings,
   RetrySettings,
@@ -114,6 +128,9 @@ function completePool(name: string, pool: PoolConfig, pems: PemReader): PoolSett
     tls: completeBackendTls(pool.tls, pems),
     maxBodySize: bytes(pool.maxBodySize ?? DEFAULT_MAX_BODY_SIZE),
     retry: completeRetry(pool.retry),
+    health: completeHealth(pool.health),
+    breaker: completeBreaker(pool.breaker),
+    panic: pool.panic ?? DEFAULT_PANIC,
   }
 }
 
@@ -139,6 +156,58 @@ function completeRetry(retry: RetryConfig | undefined): RetrySettings {
     budget: { ratio, minimum },
     backoff: { baseMs: ms(base), maxMs: ms(max) },
     bufferBody: bytes(bufferBody),
+  }
+}
+
+function completeHealth(health: HealthConfig | undefined): HealthSettings {
+  const { strategy, warmup } = filled(Health, health)
+  return {
+    strategy,
+    active: health?.active && completeActive(health.active),
+    passive: health?.passive === false ? undefined : completePassive(health?.passive),
+    warmupMs: ms(warmup),
+  }
+}
+
+function completeActive(active: ActiveConfig): ActiveSettings {
+  const { type, path, method, headers, expect, interval, timeout, fall, rise } = filled(Active, active)
+  return {
+    type,
+    path,
+    method: method.toUpperCase(),
+    host: active.host,
+    headers: Object.entries(headers),
+    expect: statusRanges(expect),
+    body: active.body,
+    intervalMs: ms(interval),
+    timeoutMs: ms(timeout),
+    fall,
+    rise,
+  }
+}
+
+function completePassive(passive: PassiveConfig | undefined): PassiveSettings {
+  const { window, minimum, degrade, eject, recover, ejection, maxEjected } = filled(Passive, passive)
+  return {
+    window: passive?.over === undefined ? window : { overMs: ms(passive.over) },
+    minimum,
+    degrade,
+    eject,
+    recover,
+    ejectionMs: ms(ejection),
+    maxEjected,
+  }
+}
+
+function completeBreaker(breaker: BreakerConfig | undefined): BreakerSettings | undefined {
+  if (breaker === false) return undefined
+  const { window, slowCall, open, maxOpen, ...rest } = filled(Breaker, breaker)
+  return {
+    ...rest,
+    windowMs: ms(window),
+    slowCallMs: ms(slowCall),
+    openMs: ms(open),
+    maxOpenMs: ms(maxOpen),
   }
 }
 

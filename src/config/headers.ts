@@ -30,36 +30,57 @@ export function judgeHeaderRules(
   at: Path,
   findings: Findings,
 ): void {
-  const set = new Set<string>()
-  for (const [name, value] of Object.entries(record(rules?.['set']) ?? {})) {
-    const path = [...at, 'set', name]
-    if (!judgeName(name, path, 'key', findings)) continue
-    if (set.has(name.toLowerCase()))
+  const hostKey = "the pool's hostHeader"
+  const set = judgeFields(record(rules?.['set']) ?? {}, [...at, 'set'], hostKey, findings)
+  for (const [index, item] of list(rules?.['remove']).entries()) {
+    const name = text(item)
+    const path = [...at, 'remove', index]
+    if (name === undefined || !judgeName(name, path, 'value', hostKey, findings)) continue
+    if (set.has(name.toLowerCase())) findings.error(path, `the field ${show(name)} is both set and removed`)
+  }
+}
+
+/**
+ * Fields to send, by name.
+ * @param hostKey what decides about Host in their place
+ * @returns the names of those that can be sent, in lower case
+ */
+export function judgeFields(
+  fields: Readonly<Record<string, unknown>>,
+  at: Path,
+  hostKey: string,
+  findings: Findings,
+): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (const [name, value] of Object.entries(fields)) {
+    const path = [...at, name]
+    if (!judgeName(name, path, 'key', hostKey, findings)) continue
+    if (names.has(name.toLowerCase())) {
       findings.error(path, `the field ${show(name)} is already set in another case`, 'key')
-    set.add(name.toLowerCase())
+    }
+    names.add(name.toLowerCase())
     const written = text(value)
     if (written !== undefined && !VALUE.test(written)) {
       findings.error(path, 'expected a value without control characters and characters outside Latin-1')
     }
   }
-  for (const [index, item] of list(rules?.['remove']).entries()) {
-    const name = text(item)
-    const path = [...at, 'remove', index]
-    if (name === undefined || !judgeName(name, path, 'value', findings)) continue
-    if (set.has(name.toLowerCase())) findings.error(path, `the field ${show(name)} is both set and removed`)
-  }
+  return names
 }
 
-function judgeName(name: string, path: Path, on: 'key' | 'value', findings: Findings): boolean {
-  const wrong = whyNoField(name)
+export function isToken(name: string): boolean {
+  return TOKEN.test(name)
+}
+
+function judgeName(name: string, path: Path, on: 'key' | 'value', hostKey: string, findings: Findings): boolean {
+  const wrong = whyNoField(name, hostKey)
   if (wrong !== undefined) findings.error(path, wrong, on)
   return wrong === undefined
 }
 
-function whyNoField(name: string): string | undefined {
-  if (!TOKEN.test(name)) return `expected the name of a header field, got ${show(name)}`
+function whyNoField(name: string, hostKey: string): string | undefined {
+  if (!isToken(name)) return `expected the name of a header field, got ${show(name)}`
   const lower = name.toLowerCase()
-  if (lower === 'host') return `the field ${show(name)} cannot be changed here; use the pool's hostHeader`
+  if (lower === 'host') return `the field ${show(name)} cannot be changed here; use ${hostKey}`
   return RESERVED.has(lower)
     ? `the field ${show(name)} is about a single connection and is set by the gateway itself`
     : undefined

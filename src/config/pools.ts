@@ -2,6 +2,7 @@
  * What pools mean: backends that can be told apart and reached, a Host that can be sent.
  */
 import { hostAndPort, isHostField, readBackendUrl } from './addresses.ts'
+import { judgeBreaker, judgeHealth } from './health.ts'
 import { nearest } from './nearest.ts'
 import type { PemReader } from './pem.ts'
 import { type Path, show } from './problem.ts'
@@ -19,6 +20,8 @@ export function judgePools(pools: Readonly<Record<string, unknown>>, pems: PemRe
     judgeHostHeader(text(pool['hostHeader']), [...path, 'hostHeader'], findings)
     judgePoolTls(pool, path, pems, findings)
     judgeRetry(pool, path, findings)
+    judgeHealth(pool, path, findings)
+    judgeBreaker(pool, path, findings)
   }
 }
 
@@ -61,7 +64,8 @@ function judgeId(id: string | undefined, path: Path, seen: Map<string, Path>, fi
 
 function judgeHostHeader(value: string | undefined, path: Path, findings: Findings): void {
   if (value === undefined || value === 'preserve' || value === 'backend') return
-  if (!isHostField(value)) {
+  // It is sent as it is: in the form that DNS knows, not in that of people.
+  if (!isHostField(value) || !/^[!-~]+$/.test(value)) {
     findings.error(path, `expected preserve, backend or a host such as internal.example.com, got ${show(value)}`)
     return
   }

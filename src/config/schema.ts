@@ -28,9 +28,10 @@ type AlgorithmName = (typeof ALGORITHM_NAMES)[number] | (string & {})
 const RETRY_CONDITIONS: readonly RetryCondition[] = ['connect', 'reset', 'timeout', 429, 500, 502, 503, 504]
 const RETRIED_BY_DEFAULT: readonly RetryCondition[] = ['connect', 'reset', 502, 503, 504]
 
-function duration(byDefault: string, minimum: number, description: string) {
+function duration(byDefault: string | undefined, minimum: number, description: string) {
   const unit: Unit = { kind: 'duration', minimum, maximum: LONGEST_MS }
-  const options = { default: byDefault, description, examples: ['250ms', '5s', '1m'], 'x-unit': unit }
+  const given = byDefault === undefined ? {} : { default: byDefault }
+  const options = { ...given, description, examples: ['250ms', '5s', '1m'], 'x-unit': unit }
   return Type.Optional(
     Type.Unsafe<number | string>({ type: ['string', 'number'], pattern: DURATION_PATTERN, minimum, ...options }),
   )
@@ -51,6 +52,13 @@ function whole(byDefault: number, minimum: number, maximum: number, description:
 function share(byDefault: number, description: string) {
   const expected = `a number from 0 to 1, such as ${byDefault}`
   return Type.Optional(Type.Number({ default: byDefault, minimum: 0, maximum: 1, description, 'x-expected': expected }))
+}
+
+/** A share that would mean "always" if it were 0. */
+function rate(byDefault: number, description: string) {
+  const expected = `a number above 0 and up to 1, such as ${byDefault}`
+  const bounds = { exclusiveMinimum: 0, maximum: 1 }
+  return Type.Optional(Type.Number({ default: byDefault, ...bounds, description, 'x-expected': expected }))
 }
 
 const PEM_FORM = 'A PEM file, relative to the folder of the configuration file, or the PEM text itself.'
@@ -74,6 +82,16 @@ function shortOrLong<Short extends string, Long extends TObject>(long: Long, exp
     minLength: 1,
     description,
     'x-expected': expected,
+  })
+}
+
+/** A group that can be switched off. */
+function orFalse<G extends TObject>(schema: G) {
+  return Type.Unsafe<false | Static<G>>({
+    ...schema,
+    type: ['object', 'boolean'],
+    not: { const: true },
+    'x-expected': `false, or keys such as ${Object.keys(schema.properties).slice(0, 2).join(' and ')}`,
   })
 }
 
@@ -311,6 +329,141 @@ export const Retry = group(
   },
 )
 
+const STATUS = {
+  type: ['string', 'integer'],
+  minimum: 100,
+  maximum: 599,
+  pattern: '^[1-5][0-9]{2}(-[1-5][0-9]{2})?$',
+  'x-expected': 'a status from 100 to 599, or a range such as 200-399',
+}
+
+export const Active = Type.Object(
+  {
+    type: Type.Optional(
+      Type.Enum(['http', 'tcp'], {
+        default: 'http',
+        description:
+          '`http`: a request, over TLS with https backends. `tcp`: a connection that is made is all that is asked for.',
+      }),
+    ),
+    path: Type.Optional(
+      Type.String({
+        default: '/health',
+        description: 'What is asked for; it may have a query.',
+        examples: ['/health'],
+      }),
+    ),
+    method: Type.Optional(Type.String({ default: 'GET', description: 'The method of the request.' })),
+    host: Type.Optional(
+      Type.String({
+        examples: ['internal.example.com'],
+        description: "The Host of the request. Without it: the backend's own.",
+      }),
+    ),
+    headers: Type.Optional(
+      Type.Record(Type.String(), Type.String({ 'x-expected': 'text (put numbers in quotes)' }), {
+        default: {},
+        description: 'Further fields of the request.',
+        examples: [{ 'user-agent': 'sluice' }],
+      }),
+    ),
+    expect: Type.Optional(
+      Type.Unsafe<number | string | ReadonlyArray<number | string>>({
+        ...STATUS,
+        type: ['string', 'integer', 'array'],
+        items: { ...STATUS, description: 'A status, or a range of them.' },
+        minItems: 1,
+        default: '200-399',
+        examples: ['200-399', 200, [200, 204, '300-399']],
+        description: 'The status that the answer must have: one, a range, or a list of them.',
+        'x-expected': 'a status from 100 to 599, a range such as 200-399, or a list of them',
+      }),
+    ),
+    body: Type.Optional(
+      Type.String({
+        minLength: 1,
+        examples: ['"status":"up"'],
+        description: 'Text that the body of the answer must contain. Without it, the body is not looked at.',
+        'x-expected': 'text that is not empty (put numbers in quotes)',
+      }),
+    ),
+    interval: duration('5s', 1, 'From the beginning of a check of a backend to that of the next.'),
+    timeout: duration('2s', 1, 'How long a check may take in all; then it has failed.'),
+    fall: whole(3, 1, 1000, 'How many checks in a row must fail to take a backend out.'),
+    rise: whole(2, 1, 1000, 'How many checks in a row must pass to bring it back.'),
+  },
+  {
+    additionalProperties: false,
+    description: 'Checks of every backend, whether it has requests or not. Off unless given; `{}` for all defaults.',
+    'x-expected': 'keys such as type and path; {} for all defaults',
+  },
+)
+
+export const Passive = group(
+  'What becomes of the requests that a backend gets anyway: the latest outcomes tell how it is. `false` switches it off.',
+  {
+    window: whole(100, 1, 100_000, 'How many of the latest outcomes count.'),
+    over: duration(
+      undefined,
+      1,
+      'When given, the outcomes of so long ago and less count, in place of the last `window`.',
+    ),
+    minimum: whole(20, 1, 100_000, 'How many outcomes there must be before any of them are judged.'),
+    degrade: share(0.3, 'With a share of failures above this, a backend gets half of its share of the requests.'),
+    eject: share(0.5, 'With a share of failures above this, it gets none for a time.'),
+    recover: share(0.1, 'With a share of failures below this, it gets its whole share again.'),
+    ejection: duration('30s', 1, 'How long it gets none: this the first time, longer each time it is repeated.'),
+    maxEjected: share(
+      0.5,
+      'The largest share of the pool that is taken out for this reason alone; never the last one.',
+    ),
+  },
+)
+
+export const Health = group('How it is found out which backends can be used.', {
+  strategy: Type.Optional(
+    Type.Enum(['graded', 'any', 'all'], {
+      default: 'graded',
+      description:
+        'How the judgements of checks and of requests are put together. `graded`: the first doubt of either halves the ' +
+        "backend's share, more of it takes the rest. `any`: either takes it out. `all`: only both together do.",
+    }),
+  ),
+  active: Type.Optional(Active),
+  passive: Type.Optional(orFalse(Passive)),
+  warmup: duration(
+    '0s',
+    0,
+    'How long a backend that joins others, or comes back to them, takes to get its whole share: 10, 30, 50, then 100 % ' +
+      'of it. 0s: all of it at once.',
+  ),
+})
+
+export const Breaker = group(
+  'Leaves a backend alone as soon as too many of its requests fail or are slow, and tries it again with a few. `false` ' +
+    'switches it off.',
+  {
+    mode: Type.Optional(
+      Type.Enum(['enforce', 'observe'], {
+        default: 'enforce',
+        description: '`observe`: it counts and tells what it would have done, and touches nothing.',
+      }),
+    ),
+    window: duration('10s', 1, 'How far back requests count.'),
+    minimum: whole(20, 1, 100_000, 'How many requests there must be in the window before it opens.'),
+    failureRate: rate(0.5, 'The share of failures from which on it opens.'),
+    slowCall: duration(
+      '0s',
+      0,
+      'A request that takes longer than this to the head of its answer is slow. 0s: none is.',
+    ),
+    slowCallRate: rate(0.8, 'The share of slow requests from which on it opens.'),
+    open: duration('5s', 1, 'How long it is open at first; the time doubles with every trial that fails.'),
+    maxOpen: duration('60s', 1, 'What the time never grows beyond.'),
+    halfOpen: whole(3, 1, 1000, 'How many requests are let through as trials at a time, and must go well to close it.'),
+  },
+)
+
 const Pool = Type.Object(
   {
     algorithm: Type.Optional(Algorithm),
@@ -341,6 +494,12 @@ const Pool = Type.Object(
     tls: Type.Optional(BackendTls),
     maxBodySize: size(0, 0, Number.MAX_SAFE_INTEGER, 'The largest request body; more is answered 413. 0: no limit.'),
     retry: Type.Optional(Retry),
+    health: Type.Optional(Health),
+    breaker: Type.Optional(orFalse(Breaker)),
+    panic: share(
+      0,
+      'When less than this share of the backends can be used, all of them are: some answers are better than none. 0: never.',
+    ),
   },
   {
     additionalProperties: false,
@@ -418,14 +577,7 @@ const Plugin = Type.Object(
 export const ConfigSchema = Type.Object(
   {
     listen: Type.Optional(Listen),
-    admin: Type.Optional(
-      Type.Unsafe<false | Static<typeof Admin>>({
-        ...Admin,
-        type: ['object', 'boolean'],
-        not: { const: true },
-        'x-expected': 'false, or keys such as host and port',
-      }),
-    ),
+    admin: Type.Optional(orFalse(Admin)),
     log: Type.Optional(Log),
     shutdown: Type.Optional(Shutdown),
     pools: Type.Record(Type.String(), Pool, {
@@ -468,6 +620,10 @@ export type RouteConfig = NonNullable<Config['routes']>[number]
 export type BackendConfig = PoolConfig['backends'][number]
 export type PluginConfig = NonNullable<Config['plugins']>[number]
 export type RetryConfig = NonNullable<PoolConfig['retry']>
+export type HealthConfig = NonNullable<PoolConfig['health']>
+export type ActiveConfig = NonNullable<HealthConfig['active']>
+export type PassiveConfig = Exclude<NonNullable<HealthConfig['passive']>, false>
+export type BreakerConfig = NonNullable<PoolConfig['breaker']>
 export type BackendTlsConfig = NonNullable<PoolConfig['tls']>
 export type ListenTlsConfig = NonNullable<NonNullable<Config['listen']>['tls']>
 export type HeaderRulesConfig = NonNullable<RouteConfig['requestHeaders']>
@@ -492,6 +648,7 @@ export const DEFAULT_ALGORITHM = String(defaultOf(Pool.properties.algorithm))
 export const DEFAULT_HOST_HEADER = String(defaultOf(Pool.properties.hostHeader))
 export const DEFAULT_FORWARDED = defaultOf(Pool.properties.forwarded) === true
 export const DEFAULT_MAX_BODY_SIZE = defaultOf(Pool.properties.maxBodySize)
+export const DEFAULT_PANIC = Number(defaultOf(Pool.properties.panic))
 export const DEFAULT_WEIGHT = Number(defaultOf(Backend.properties.weight))
 
 /** The JSON Schema of the configuration file, for editors. */

@@ -76,6 +76,11 @@ export interface PoolSettings {
   /** Bytes; 0: no limit. */
   readonly maxBodySize: number
   readonly retry: RetrySettings
+  readonly health: HealthSettings
+  /** `undefined` when it is switched off. */
+  readonly breaker: BreakerSettings | undefined
+  /** Below this share of usable backends all are used; 0: never. */
+  readonly panic: number
 }
 
 /** PEM text, never a path. */
@@ -99,6 +104,62 @@ export interface RetrySettings {
 }
 
 export type RetryCondition = 'connect' | 'reset' | 'timeout' | 429 | 500 | 502 | 503 | 504
+
+export interface HealthSettings {
+  readonly strategy: 'graded' | 'any' | 'all'
+  /** `undefined` for no checks. */
+  readonly active: ActiveSettings | undefined
+  /** `undefined` when what becomes of requests says nothing about a backend. */
+  readonly passive: PassiveSettings | undefined
+  /** 0: a backend that comes back gets its whole share at once. */
+  readonly warmupMs: number
+}
+
+/** Of these, a check that only connects looks at the interval, the timeout, `fall` and `rise`. */
+export interface ActiveSettings {
+  readonly type: 'http' | 'tcp'
+  readonly path: string
+  /** Upper case. */
+  readonly method: string
+  /** `undefined` for the backend's own. */
+  readonly host: string | undefined
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  /** Statuses, both ends included. */
+  readonly expect: ReadonlyArray<readonly [from: number, to: number]>
+  /** What the body of the answer has to contain; `undefined` when it is not looked at. */
+  readonly body: string | undefined
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  readonly fall: number
+  readonly rise: number
+}
+
+export interface PassiveSettings {
+  /** How many of the latest outcomes count, or those of how long. */
+  readonly window: number | { readonly overMs: number }
+  readonly minimum: number
+  /** Shares of failures: `recover` <= `degrade` <= `eject`. */
+  readonly degrade: number
+  readonly eject: number
+  readonly recover: number
+  readonly ejectionMs: number
+  /** Share of the pool. */
+  readonly maxEjected: number
+}
+
+export interface BreakerSettings {
+  readonly mode: 'enforce' | 'observe'
+  readonly windowMs: number
+  readonly minimum: number
+  readonly failureRate: number
+  /** 0: no call is slow. */
+  readonly slowCallMs: number
+  readonly slowCallRate: number
+  readonly openMs: number
+  /** Never shorter than `openMs`. */
+  readonly maxOpenMs: number
+  readonly halfOpen: number
+}
 
 export interface AlgorithmSettings {
   /** A built-in algorithm's name, or one that a plugin registers. */

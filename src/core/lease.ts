@@ -16,9 +16,18 @@ export interface Learner {
   learn(member: Member, responseMs: number, verdict: 'success' | 'failure'): void
 }
 
+/** Who watches how a member's attempts go, and may let only some of them in. */
+export interface Guard {
+  /** An attempt begins; what this gives is given back to `settle`, exactly once. */
+  enter(): number
+  settle(entry: number, verdict: Verdict, responseMs: number): void
+}
+
 export class Lease {
   readonly member: Member
   readonly #learner: Learner
+  readonly #guard: Guard | undefined
+  readonly #entry: number
   #verdict: Verdict | undefined
   #end: AttemptEnd | undefined
 
@@ -28,6 +37,8 @@ export class Lease {
     this.#learner = learner
     member.inFlight += 1
     member.requests += 1
+    this.#guard = member.guard
+    this.#entry = this.#guard === undefined ? 0 : this.#guard.enter()
   }
 
   /** `undefined` until it is settled. */
@@ -47,6 +58,7 @@ export class Lease {
   settle(verdict: Verdict, responseMs: number): void {
     if (this.#verdict !== undefined) return
     this.#verdict = verdict
+    this.#guard?.settle(this.#entry, verdict, responseMs)
     if (verdict === 'ignored') return
     if (verdict === 'failure') this.member.failures += 1
     this.#learner.learn(this.member, responseMs, verdict)
@@ -56,7 +68,7 @@ export class Lease {
   release(end: AttemptEnd): void {
     if (this.#end !== undefined) return
     this.#end = end
-    this.#verdict ??= 'ignored'
+    if (this.#verdict === undefined) this.settle('ignored', 0)
     this.member.inFlight -= 1
   }
 }

@@ -3,12 +3,17 @@
  * decides when. A member outlives the pool's candidate lists, so whoever stays in a pool keeps its numbers.
  */
 import type { Backend } from './backend.ts'
+import type { Guard } from './lease.ts'
 
 export class Member implements Backend {
   readonly id: string
   readonly url: URL
-  /** Written by the pool alone (`Pool.setWeight`), which derives its candidates from it. */
+  /** What an algorithm sees: the configured weight, less what its health takes off. The pool's alone to write. */
   weight: number
+  /** What was configured. The pool's alone to write. */
+  configuredWeight: number
+  /** Asked by every lease on it. */
+  guard: Guard | undefined
   inFlight = 0
   /** Every attempt ever sent its way. */
   requests = 0
@@ -21,6 +26,7 @@ export class Member implements Backend {
     this.id = id
     this.url = url
     this.weight = weight
+    this.configuredWeight = weight
   }
 
   /** For the pool: puts this member on a candidate list, and thereby off the one before. */

@@ -18,13 +18,25 @@ export interface PoolOptions {
   readonly clock: Pick<Clock, 'now'>
   /** Told, at most once a second, that the algorithm threw or picked what is no candidate. */
   readonly onAlgorithmError: (error: unknown) => void
+  /** Below this share of members that may be used, all of them are; 0 for never. */
+  readonly panic?: number
+  /** Told when the pool begins or ceases to be in need. */
+  readonly onSupply?: (from: Supply, to: Supply) => void
 }
+
+/** `enough` candidates; `panic`: so few that all are used; `empty`: none at all. */
+export type Supply = 'enough' | 'panic' | 'empty'
 
 export class Pool {
   readonly name: string
   readonly #clock: Pick<Clock, 'now'>
   readonly #onAlgorithmError: (error: unknown) => void
+  readonly #panic: number
+  readonly #onSupply: (from: Supply, to: Supply) => void
   readonly #unavailable = new Set<Member>()
+  /** The share of its weight that a member may have; whoever is not in here may have all of it. */
+  readonly #shares = new Map<Member, number>()
+  #supply: Supply = 'enough'
   #algorithm: Algorithm
   #members: readonly Member[] = Object.freeze([])
   #candidates: readonly Member[] = Object.freeze([])
@@ -36,6 +48,8 @@ export class Pool {
     this.#algorithm = options.algorithm
     this.#clock = options.clock
     this.#onAlgorithmError = options.onAlgorithmError
+    this.#panic = options.panic ?? 0
+    this.#onSupply = options.onSupply ?? (() => undefined)
     const members = [...options.members]
     for (const [index, member] of members.entries()) this.#checkNew(member, members.slice(0, index))
     this.#members = Object.freeze(members)
@@ -78,17 +92,30 @@ export class Pool {
   setWeight(id: string, weight: number): void {
     checkWeight(id, weight)
     const member = this.#member(id)
-    if (member.weight === weight) return
-    member.weight = weight
-    if (!this.#unavailable.has(member)) this.#refresh()
+    if (member.configuredWeight === weight) return
+    member.configuredWeight = weight
+    member.weight = weight * (this.#shares.get(member) ?? 1)
+    this.#refresh()
   }
 
   setAvailable(id: string, available: boolean): void {
     const member = this.#member(id)
-    if (this.#unavailable.has(member) !== available) return
+    this.update(member, available, this.#shares.get(member) ?? 1)
+  }
+
+  get supply(): Supply {
+    return this.#supply
+  }
+
+  /** How a member stands now: whether it may be chosen, and with what share of its weight. */
+  update(member: Member, available: boolean, share: number): void {
+    const same = this.#unavailable.has(member) !== available && (this.#shares.get(member) ?? 1) === share
+    if (same || !this.#members.includes(member)) return
     if (available) this.#unavailable.delete(member)
     else this.#unavailable.add(member)
-    if (member.weight > 0) this.#refresh()
+    this.#shares.set(member, share)
+    member.weight = member.configuredWeight * share
+    if (member.configuredWeight > 0) this.#refresh()
   }
 
   add(member: Member): void {
@@ -103,6 +130,7 @@ export class Pool {
     const wasCandidate = Member.isOn(this.#candidates, gone)
     this.#members = Object.freeze(this.#members.filter((member) => member !== gone))
     this.#unavailable.delete(gone)
+    this.#shares.delete(gone)
     if (wasCandidate) this.#refresh()
   }
 
@@ -132,9 +160,18 @@ export class Pool {
   }
 
   #refresh(): void {
-    const candidates = this.#members.filter((member) => member.weight > 0 && !this.#unavailable.has(member))
+    const able = this.#members.filter((member) => member.weight > 0)
+    const usable = able.filter((member) => !this.#unavailable.has(member))
+    // When most are out, those that are left would be next; or what takes them out is no fault of theirs.
+    const panics = usable.length < this.#panic * able.length
+    const candidates = panics ? able : usable
     for (const member of candidates) member.enlist(candidates)
     this.#candidates = Object.freeze(candidates)
+    const supply = candidates.length === 0 ? 'empty' : panics ? 'panic' : 'enough'
+    const before = this.#supply
+    if (supply === before) return
+    this.#supply = supply
+    this.#onSupply(before, supply)
   }
 
   #member(id: string): Member {

@@ -3,6 +3,7 @@
  * a backend that fails because it has too much to do must not get more to do because it fails.
  */
 import type { Clock, Random } from './clock.ts'
+import { SlidingCounts } from './window.ts'
 
 /** What can make an attempt worth repeating: a stage it failed in, or the status a backend answered with. */
 export type RetryCondition = 'connect' | 'reset' | 'timeout' | 429 | 500 | 502 | 503 | 504
@@ -21,8 +22,9 @@ export interface RetryRules {
 
 // Fast failures are over before the next begins, so that few are ever under way: what is under way alone would let
 // every request be repeated. Over a window the share of requests counts as well.
-const WINDOW_BUCKETS = 10
-const BUCKET_MS = 1000
+const WINDOW_MS = 10_000
+const BEGUN = 0
+const RETRIED = 1
 /** Retries in a window that a quiet pool may make, as a multiple of what it may always have under way. */
 const RESERVE = 10
 
@@ -33,26 +35,20 @@ export class RetryBudget {
   #requests = 0
   #retries = 0
   readonly #waiting = new Set<() => void>()
-  readonly #begun = new Float64Array(WINDOW_BUCKETS)
-  readonly #retried = new Float64Array(WINDOW_BUCKETS)
-  #begunInWindow = 0
-  #retriedInWindow = 0
-  #bucket = 0
-  #bucketEnd: number
+  readonly #inWindow: SlidingCounts
 
   constructor({ ratio, minimum }: RetryRules['budget'], clock: Pick<Clock, 'now'>) {
     this.#ratio = ratio
     this.#minimum = minimum
     this.#clock = clock
-    this.#bucketEnd = clock.now() + BUCKET_MS
+    this.#inWindow = new SlidingCounts(WINDOW_MS, 2, clock.now())
   }
 
   /** A request arrives, at `now` on the budget's clock. */
   begin(now: number): void {
-    if (now >= this.#bucketEnd) this.#advance(now)
     this.#requests++
-    this.#begunInWindow++
-    this.#begun[this.#bucket] = (this.#begun[this.#bucket] ?? 0) + 1
+    this.#inWindow.moveTo(now)
+    this.#inWindow.count(BEGUN)
   }
 
   /** A request is over. */
@@ -62,14 +58,13 @@ export class RetryBudget {
 
   /** A place for a retry, to be given back; false when the budget is spent. */
   take(): boolean {
-    const now = this.#clock.now()
-    if (now >= this.#bucketEnd) this.#advance(now)
+    const window = this.#inWindow
+    window.moveTo(this.#clock.now())
     if (this.#retries + 1 > Math.max(this.#minimum, this.#ratio * this.#requests)) return false
-    const mostInWindow = Math.max(RESERVE * this.#minimum, this.#ratio * this.#begunInWindow)
-    if (this.#retriedInWindow + 1 > mostInWindow) return false
+    const mostInWindow = Math.max(RESERVE * this.#minimum, this.#ratio * window.sum(BEGUN))
+    if (window.sum(RETRIED) + 1 > mostInWindow) return false
     this.#retries++
-    this.#retriedInWindow++
-    this.#retried[this.#bucket] = (this.#retried[this.#bucket] ?? 0) + 1
+    window.count(RETRIED)
     return true
   }
 
@@ -91,18 +86,6 @@ export class RetryBudget {
   wait(granted: () => void): () => void {
     this.#waiting.add(granted)
     return () => void this.#waiting.delete(granted)
-  }
-
-  #advance(now: number): void {
-    const passed = 1 + Math.floor((now - this.#bucketEnd) / BUCKET_MS)
-    this.#bucketEnd += passed * BUCKET_MS
-    for (let i = 0; i < Math.min(passed, WINDOW_BUCKETS); i++) {
-      this.#bucket = (this.#bucket + 1) % WINDOW_BUCKETS
-      this.#begunInWindow -= this.#begun[this.#bucket] ?? 0
-      this.#retriedInWindow -= this.#retried[this.#bucket] ?? 0
-      this.#begun[this.#bucket] = 0
-      this.#retried[this.#bucket] = 0
-    }
   }
 }
 

@@ -4,8 +4,11 @@
  */
 import type { HeaderRules, PoolSettings } from '../config/settings.ts'
 import type { Backend } from '../core/backend.ts'
+import type { Checker } from '../core/checker.ts'
+import type { Member } from '../core/member.ts'
 import type { Pool } from '../core/pool.ts'
 import type { RetryBudget, RetryRules } from '../core/retry.ts'
+import type { Standings } from '../core/standing.ts'
 import type { CallLimits } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { Rewrite } from './target.ts'
@@ -56,9 +59,16 @@ export interface PoolEntry {
   readonly pool: Pool
   readonly connections: ReadonlyMap<Backend, Connections>
   readonly budget: RetryBudget
+  readonly standings: Standings
+  /** Of those that are checked. */
+  readonly checkers: Map<Member, Checker>
 }
 
-export function compileForwarding(rules: ForwardingRules, entry: PoolEntry, clientBodyMs: number): Forwarding {
+export function compileForwarding(
+  rules: ForwardingRules,
+  entry: Omit<PoolEntry, 'standings' | 'checkers'>,
+  clientBodyMs: number,
+): Forwarding {
   const { settings, pool, connections, budget } = entry
   const { timeouts, retry, hostHeader, forwarded } = settings
   return {

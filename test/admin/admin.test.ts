@@ -38,6 +38,14 @@ void test('/healthz and /readyz', async (t) => {
   t.equal((await ask(`${admin}/readyz`, { method: 'HEAD' })).status, 200, 'some orchestrators ask with HEAD')
 })
 
+/** What is said of a backend that requests alone tell about. */
+function standing(outcomes: number, bad: number): object {
+  return {
+    breaker: { state: 'closed' },
+    health: { active: null, passive: { outcomes, failures: bad, ejectedForMs: 0 } },
+  }
+}
+
 void test('/status', async (t) => {
   const good = await backend(t, 'here')
   const { url, admin } = await gateway(t, {
@@ -54,14 +62,13 @@ void test('/status', async (t) => {
   t.equal((await ask(`${url}/api`)).status, 502)
   const { status, body } = await askJson(`${admin}/status`)
   t.equal(status, 200)
-  const still = { breaker: { state: 'closed' }, health: { active: null, passive: null } }
   const one = { id: 'one', url: good, weight: 5, effectiveWeight: 5, state: 'healthy', inFlight: 0, requests: 1 }
   const two = { id: '127.0.0.1:1', url: 'http://127.0.0.1:1', weight: 1, effectiveWeight: 1, state: 'healthy' }
   t.match(body, { version: VERSION, startedAt: TIME, config: { hash: /^[0-9a-f]{12}$/, loadedAt: TIME } })
   t.match(body, { config: { lastReload: { ok: true, at: TIME, error: null } } })
   t.same(Reflect.get(Object(body), 'pools'), {
-    web: { algorithm: 'weighted-round-robin', backends: [{ ...one, failures: 0, ...still }] },
-    api: { algorithm: 'round-robin', backends: [{ ...two, inFlight: 0, requests: 2, failures: 2, ...still }] },
+    web: { algorithm: 'weighted-round-robin', backends: [{ ...one, failures: 0, ...standing(1, 0) }] },
+    api: { algorithm: 'round-robin', backends: [{ ...two, inFlight: 0, requests: 2, failures: 2, ...standing(2, 2) }] },
   })
   t.same(Object.keys(Object(body)), ['version', 'startedAt', 'config', 'pools'])
 })

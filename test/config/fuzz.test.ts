@@ -24,6 +24,8 @@ pools:
     timeouts: { connect: 2s, total: 0s }
     tls: { ca: "${CA}", serverName: a.example.com }
     retry: { attempts: 3, on: [connect, 503], budget: { ratio: 0.2 }, backoff: { base: 25ms, max: 1s } }
+    health: { active: { path: /up, expect: [200, 300-399], headers: { x-a: b }, interval: 1s }, passive: { over: 10s } }
+    breaker: { mode: observe, open: 1s }
     maxBodySize: 1MiB
   other: { <<: *web, hostHeader: backend }
 routes:
@@ -90,6 +92,8 @@ void t.test('any value in any place of an object', async (test) => {
         algorithm: { type: 'x' },
         tls: {},
         retry: { on: [503] },
+        health: { active: { expect: [200], headers: {} }, passive: { window: 50 } },
+        breaker: { open: 1000 },
       },
     },
     routes: [{ path: '/*', pool: 'web', methods: ['GET'], rewrite: {}, requestHeaders: { set: {}, remove: [] } }],

@@ -43,6 +43,15 @@ void t.test('any validator can use it', async (test) => {
   for (const retry of [false, { on: ['503'] }, { on: 'connect' }, { attempts: 0 }]) {
     test.notOk(validate(withPool({ retry })), JSON.stringify(retry))
   }
+  const active = { type: 'tcp', headers: { a: 'b' }, expect: [200, '300-399'], interval: 1 }
+  test.ok(validate(withPool({ health: { active, passive: { over: '10s' } }, breaker: { mode: 'observe' }, panic: 1 })))
+  test.ok(validate(withPool({ health: { active: { expect: '200' }, passive: false }, breaker: false })))
+  for (const expect of [99, 600, '2xx', '200-', [], [[200]], true]) {
+    test.notOk(validate(withPool({ health: { active: { expect } } })), JSON.stringify(expect))
+  }
+  for (const wrong of [{ health: { active: true } }, { health: { passive: true } }, { breaker: true }, { panic: 2 }]) {
+    test.notOk(validate(withPool(wrong)), JSON.stringify(wrong))
+  }
   for (const listen of [{ via: 'a b' }, { via: 'no' }, { tls: { cert: 'a' } }, { tls: true }]) {
     test.notOk(validate({ ...withPool({}), listen }), JSON.stringify(listen))
   }
@@ -72,10 +81,12 @@ void t.test('every key is explained', async (test) => {
 })
 
 void t.test('its defaults are those of the settings', async (test) => {
-  const { settings } = checkObject({ pools: { web: { backends: ['http://a'] } } }, { env: {} })
+  const { settings } = checkObject(withPool({ health: { active: {} } }), { env: {} })
   if (settings === undefined) throw new Error('the smallest configuration is good')
   const web = settings.pools.get('web')
   const retry = pool?.properties?.['retry']?.properties
+  const health = pool?.properties?.['health']?.properties
+  const { expect, headers, ...active } = health?.['active']?.properties ?? {}
   const pairs: ReadonlyArray<readonly [Schema | undefined, object | undefined]> = [
     [schema.properties?.['listen'], settings.listen],
     [schema.properties?.['admin'], settings.admin],
@@ -85,6 +96,9 @@ void t.test('its defaults are those of the settings', async (test) => {
     [pool?.properties?.['connections'], web?.connections],
     [retry?.['budget'], web?.retry.budget],
     [retry?.['backoff'], web?.retry.backoff],
+    [{ properties: active }, web?.health.active],
+    [health?.['passive'], web?.health.passive],
+    [pool?.properties?.['breaker'], web?.breaker],
   ]
   for (const [group, made] of pairs) {
     const values = new Map<string, unknown>(Object.entries(made ?? {}))
@@ -99,5 +113,10 @@ void t.test('its defaults are those of the settings', async (test) => {
   test.equal(web?.retry.attempts, retry?.['attempts']?.default)
   test.same([...(web?.retry.on ?? [])], retry?.['on']?.default)
   test.equal(web?.retry.bufferBody, parseSize(retry?.['bufferBody']?.default))
+  test.equal(web?.health.strategy, health?.['strategy']?.default)
+  test.equal(web?.health.warmupMs, parseDuration(health?.['warmup']?.default))
+  test.equal(web?.health.active?.expect[0]?.join('-'), expect?.default)
+  test.same(Object.fromEntries(web?.health.active?.headers ?? []), headers?.default)
+  test.equal(web?.panic, pool?.properties?.['panic']?.default)
   test.equal(web?.maxBodySize, pool?.properties?.['maxBodySize']?.default)
 })

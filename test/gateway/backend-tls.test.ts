@@ -275,7 +275,7 @@ void test('places of handshakes that failed are free again', async (t) => {
   t.equal(front.accepted(), 5)
 })
 
-void test('RT-02: another backend is tried when a handshake fails, also with what may not be sent twice', async (t) => {
+void test('another backend is tried when a handshake fails, also with what may not be sent twice', async (t) => {
   const server = await backend(t)
   const bad = await tlsFront(t, server.port, OTHER)
   const silent = await rawBackend(t, {})
@@ -343,7 +343,7 @@ void test('RT-05: a kept connection that dies as a request is sent is replaced',
   t.equal(front.accepted(), 3)
 })
 
-void test('KP-11: bytes that nobody asked for end a connection that lies idle', async (t) => {
+void test('bytes that nobody asked for end a connection that lies idle', async (t) => {
   const server = await rawBackend(t, { onRequest: (connection) => connection.send(ok()) })
   const front = await tlsFront(t, server.port)
   const gateway = await start(t, front.url)
@@ -356,7 +356,7 @@ void test('KP-11: bytes that nobody asked for end a connection that lies idle', 
 
 // --- bodies ---
 
-void test('BD-09: 5 MB up and down at once, byte for byte, with a length and in chunks', async (t) => {
+void test('BD-12: 5 MB up and down at once, byte for byte, with a length and in chunks', async (t) => {
   const content = randomBytes(5 * MIB)
   const server = await backend(t, (request, response) => {
     if (request.url === '/length') response.writeHead(200, { 'content-length': content.length })
@@ -386,7 +386,7 @@ async function settled(measure: () => number): Promise<number> {
   return before
 }
 
-void test('BD-13 BD-14: who does not read makes the other side wait, and gets it all later', async (t) => {
+void test('BD-14: who does not read makes the other side wait, and gets it all later', async (t) => {
   const size = 96 * MIB
   let written = 0
   const server = await backend(t, (_request, response) => {

@@ -686,7 +686,7 @@ function bomb(times: number): Buffer {
   return joined(BLOCK, large, Buffer.alloc(times, 0xbe))
 }
 
-void test('RH-01: fields that one byte each stands for reach no backend, whether SETTINGS are acknowledged or not', async (t) => {
+void test('fields that one byte each stands for reach no backend, whether SETTINGS are acknowledged or not', async (t) => {
   await inTurn([false, true], async (silent) => {
     const server = await backend(t)
     const gateway = await gatewayTo(t, [server], {}, TLS)
@@ -703,7 +703,7 @@ void test('RH-01: fields that one byte each stands for reach no backend, whether
   })
 })
 
-void test('BD-14: answers that a client asks for without reading anything stop the backends', async (t) => {
+void test('answers that a client asks for without reading anything stop the backends', async (t) => {
   let written = 0
   const server = await backend(t, (request, response) => {
     if (request.url === '/') return void response.end('ok')

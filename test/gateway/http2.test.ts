@@ -207,7 +207,7 @@ async function isRefused(t: Test, client: FrameClient, stream: number, name: str
   t.ok(status === 400 || code === 'PROTOCOL_ERROR', `${name}: ${status}, ${code}`)
 }
 
-void test('HO-02: the host is what :authority says, and a request with none or another one is refused', async (t) => {
+void test('HO-02 HO-03: the host is what :authority says, and a request with none or another one is refused', async (t) => {
   const server = await backend(t)
   const { port } = await start(t, [server])
   const client = await FrameClient.open(t, port)
@@ -268,7 +268,7 @@ const TARGETS: ReadonlyArray<readonly [path: string, forwarded: boolean]> = [
   ['?a', false],
 ]
 
-void test('RL-03 PN-01: :path is forwarded byte for byte, or refused', async (t) => {
+void test('RL-04 PN-01 PN-06: :path is forwarded byte for byte, or refused', async (t) => {
   const server = await backend(t)
   const { port } = await start(t, [server])
   const client = await FrameClient.open(t, port)
@@ -378,7 +378,7 @@ void test('H2-03: fields of HTTP/1 connections, and values that could become lin
   })
 })
 
-void test('obs-text passes byte for byte in both directions', async (t) => {
+void test('HH-06: obs-text passes byte for byte in both directions', async (t) => {
   const all = Buffer.from(Array.from({ length: 128 }, (_, n) => 0x80 + n)).toString('latin1')
   const server = await rawBackend(t, { onRequest: (connection) => connection.send(ok('ok', [`X-Answer: ${all}`])) })
   const { port } = await start(t, [server])
@@ -417,7 +417,7 @@ void test('bodies with and without a length arrive whole, and say how long they 
   t.equal(server.requests[1]?.sha256(), sha256(content))
 })
 
-void test('BD-09: 20 MB up and down at once, byte for byte', async (t) => {
+void test('BD-12: 20 MB up and down at once, byte for byte', async (t) => {
   const content = randomBytes(20 * MIB)
   const server = await backend(t, (request, response) => void request.pipe(response))
   const { port } = await start(t, [server])
@@ -640,7 +640,7 @@ void test('TR-01: trailers of a request arrive behind its body, those that may',
   t.match(connection?.inbox.text ?? '', /\r\n5\r\nhello\r\n0\r\nx-checked: yes\r\n\r\n$/)
 })
 
-void test('BD-10: an event stream: each event at once, and the backend is told when its client leaves', async (t) => {
+void test('BD-11 SS-03: an event stream: each event at once, and the backend is told when its client leaves', async (t) => {
   const server = await backend(t, (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.write('data: first\n\n')
@@ -650,7 +650,7 @@ void test('BD-10: an event stream: each event at once, and the backend is told w
   client.send(get(1))
   await client.until(() => (client.on(1).body.toString() === 'data: first\n\n' ? true : undefined))
   client.send(reset(1))
-  await leavesNothing(t, gateway, server, 'SS-03')
+  await leavesNothing(t, gateway, server, 'an event stream')
 })
 
 // --- errors of our own ---
@@ -678,7 +678,7 @@ void test('BF-30: errors of our own have the form of all errors, and no fields o
   })
 })
 
-void test('RH-01: a header list over the limit is refused, and the connection goes on', async (t) => {
+void test('HH-08: a header list over the limit is refused, and the connection goes on', async (t) => {
   const server = await backend(t)
   const { port } = await start(t, [server], {}, { maxHeaderSize: 8192 })
   const client = await FrameClient.open(t, port)
@@ -996,7 +996,7 @@ async function settled(measure: () => number): Promise<number> {
 /** What the system's own buffers on loopback and ours may hold of one answer: far below the 100 MB that there are. */
 const BETWEEN = 16 * MIB
 
-void test('BD-13: streams whose windows stay closed stop their backends; others on the connection go on', async (t) => {
+void test('streams whose windows stay closed stop their backends; others on the connection go on', async (t) => {
   const poured: Array<() => number> = []
   const server = await backend(t, (request, response) => {
     if (request.url === '/much') poured.push(pour(response))
@@ -1064,7 +1064,7 @@ void test('a client that never takes an answer that is there is let go', async (
   t.match(totals(gateway), { inFlight: 0, failures: 0 })
 })
 
-void test('TO-01: a client that stops in mid-upload is told, and its stream ends', async (t) => {
+void test('a client that stops in mid-upload is told, and its stream ends', async (t) => {
   const server = await backend(t)
   const gateway = await start(t, [server], {}, { bodyTimeout: 200 })
   const client = await FrameClient.open(t, gateway.port)

@@ -17,6 +17,9 @@ const SETTINGS: PoolSettings = {
   backends: [],
   hostHeader: 'preserve',
   forwarded: false,
+  health: { strategy: 'graded', active: undefined, passive: undefined, warmupMs: 0 },
+  breaker: undefined,
+  panic: 0,
   tls: undefined,
   retry: {
     attempts: 1,

@@ -1,0 +1,67 @@
+/**
+ * Active checks of all pools that ask for them: begun when the gateway is ready, over when it closes.
+ */
+import fp from 'fastify-plugin'
+
+import { Checker, CheckPlaces, firstDelay, type CheckResult } from '../src/core/checker.ts'
+import { PROOF, type Health } from '../src/core/health.ts'
+import { secureOptions } from '../src/transport/secure.ts'
+import { probeFor } from '../src/transport/probe.ts'
+import { systemClock } from '../src/transport/system-clock.ts'
+import type { PoolEntry } from '../src/transport/forwarding.ts'
+
+export default fp(
+  (app, _options, done) => {
+    const places = new CheckPlaces()
+    const stops: Array<() => void> = []
+    app.addHook('onReady', (ready) => {
+      for (const [name, entry] of app.snapshot.pools) watch(name, entry)
+      ready()
+    })
+    app.addHook('preClose', (closing) => {
+      for (const stop of stops.splice(0)) stop()
+      closing()
+    })
+    done()
+
+    function watch(pool: string, { settings, pool: { members }, standings, checkers }: PoolEntry): void {
+      const { active } = settings.health
+      if (active === undefined) return
+      const probe = probeFor(active, secureOptions(settings))
+      stops.push(() => probe.stop())
+      for (const [index, member] of members.entries()) {
+        const health = standings.of(member)?.health
+        if (health === undefined) continue
+        const backend = member.id
+        const checked = {
+          backend: member,
+          onResult: (result: CheckResult) => tell(health, active.rise, result),
+          onOverdue: (lateMs: number) =>
+            app.events.emit({
+              what: 'check',
+              pool,
+              backend,
+              from: 'due',
+              to: 'overdue',
+              cause: `no check has ended for ${Math.round(lateMs)} ms since one was due`,
+            }),
+        }
+        const checker = new Checker(checked, active, { clock: systemClock, random: Math.random, probe, places })
+        checkers.set(member, checker)
+        checker.start(firstDelay(index, members.length, active.intervalMs))
+        stops.push(() => checker.stop())
+      }
+    }
+  },
+  { name: 'sluice-checks', dependencies: ['sluice-snapshot', 'sluice-events'] },
+)
+
+/** @returns whether its next check should come soon: it is on its way from one state to another */
+function tell(health: Health, rise: number, result: CheckResult): boolean {
+  if (result.ok) health.checkPassed(result.degraded)
+  else health.checkFailed(result.reason)
+  const { failedInRow, goodInRow } = health.evidence
+  // One that stays out although it has risen waits for its ejection to end.
+  if (health.state === 'unhealthy') return goodInRow > 0 && goodInRow < rise
+  return failedInRow > 0 || (health.state === 'degraded' && !(result.ok && result.degraded) && goodInRow < PROOF)
+}

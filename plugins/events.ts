@@ -1,0 +1,67 @@
+/**
+ * `app.events`: what has changed in the gateway by itself - health, breakers, pools in need - each as one event with its
+ * cause, in the log and in a list of the latest.
+ */
+import fp from 'fastify-plugin'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    readonly events: Events
+  }
+}
+
+export interface GatewayEvent {
+  /** ISO 8601. */
+  readonly at: string
+  readonly what: 'health' | 'breaker' | 'check' | 'pool'
+  readonly pool: string
+  /** undefined for what concerns the pool as a whole. */
+  readonly backend?: string
+  readonly from: string
+  readonly to: string
+  readonly cause: string
+}
+
+/** How many are remembered. */
+const REMEMBERED = 1000
+/** What an operator should look at: in the log these are warnings. */
+const BAD: ReadonlySet<string> = new Set(['unhealthy', 'degraded', 'open', 'empty', 'panic', 'overdue'])
+
+export class Events {
+  readonly #latest: GatewayEvent[] = []
+  readonly #listeners = new Set<(event: GatewayEvent) => void>()
+
+  /** The oldest first. */
+  get latest(): readonly GatewayEvent[] {
+    return this.#latest
+  }
+
+  emit(event: Omit<GatewayEvent, 'at'>): void {
+    const complete = { at: new Date().toISOString(), ...event }
+    this.#latest.push(complete)
+    if (this.#latest.length > REMEMBERED) this.#latest.shift()
+    for (const listener of this.#listeners) listener(complete)
+  }
+
+  /** @returns ends it */
+  listen(listener: (event: GatewayEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+}
+
+export default fp(
+  (app, _options, done) => {
+    const events = new Events()
+    app.decorate('events', events)
+    events.listen(({ at: _at, ...event }) => {
+      const subject =
+        event.backend === undefined ? `pool ${event.pool}` : `backend ${event.backend} of pool ${event.pool}`
+      const message = `${subject} is ${event.to} (${event.what}): ${event.cause}`
+      if (BAD.has(event.to)) app.log.warn(event, message)
+      else app.log.info(event, message)
+    })
+    done()
+  },
+  { name: 'sluice-events' },
+)
