@@ -7,12 +7,18 @@
  *   npm run bench -- --rounds 9 --only sluice,nginx --case small
  *   npm run bench -- algorithms       what a pick costs, by algorithm and number of backends
  *   npm run bench -- routes           Sluice with 10 routes beside Sluice with 10,000
+ *   npm run bench -- scenarios        what clients notice of backends' bad days; has options of its own
  */
 import { parseArgs } from 'node:util'
 
 import { CASES, type Case } from './cases.ts'
 import { Load } from './load-client.ts'
 import { BY_ROUTES, PEERS, startBackends, startPeer, type Running } from './processes.ts'
+
+if (process.argv[2] === 'scenarios') {
+  await import('./scenarios/run.ts')
+  process.exit()
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
