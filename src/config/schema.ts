@@ -192,11 +192,11 @@ const Algorithm = Type.Unsafe<AlgorithmName | ({ readonly type: AlgorithmName } 
       'x-expected': 'the name of an algorithm',
     },
   },
-  default: 'weighted-round-robin',
+  default: 'least-connections',
   examples: [...ALGORITHM_NAMES],
   description:
-    'How a backend is chosen: a name, or `{ type: NAME, ... }` with options of that algorithm. With equal weights ' +
-    'weighted-round-robin is plain round robin. Plugins can register more algorithms.',
+    'How a backend is chosen: a name, or `{ type: NAME, ... }` with options of that algorithm. Where nobody has more to ' +
+    'do than the others, least-connections is weighted round robin. Plugins can register more algorithms.',
   'x-expected': 'the name of an algorithm, or its options with a type, as in { type: least-connections }',
 })
 

@@ -105,8 +105,9 @@ export class Standing implements Guard, Neighbours {
       clock,
       neighbours: this,
       onFlip: (from, to, cause) => {
-        this.#tell()
+        // The cause before its effect, such as a pool without backends.
         onFlip({ what: 'health', backend, from, to, cause })
+        this.#tell()
       },
       onShare: () => this.#tell(),
     })
@@ -117,8 +118,8 @@ export class Standing implements Guard, Neighbours {
             clock,
             random,
             onFlip: (from, to, cause) => {
-              this.#tell()
               onFlip({ what: 'breaker', backend, from, to, cause })
+              this.#tell()
             },
           })
   }

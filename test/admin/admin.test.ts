@@ -67,7 +67,7 @@ void test('/status', async (t) => {
   t.match(body, { version: VERSION, startedAt: TIME, config: { hash: /^[0-9a-f]{12}$/, loadedAt: TIME } })
   t.match(body, { config: { lastReload: { ok: true, at: TIME, error: null } } })
   t.same(Reflect.get(Object(body), 'pools'), {
-    web: { algorithm: 'weighted-round-robin', backends: [{ ...one, failures: 0, ...standing(1, 0) }] },
+    web: { algorithm: 'least-connections', backends: [{ ...one, failures: 0, ...standing(1, 0) }] },
     api: { algorithm: 'round-robin', backends: [{ ...two, inFlight: 0, requests: 2, failures: 2, ...standing(2, 2) }] },
   })
   t.same(Object.keys(Object(body)), ['version', 'startedAt', 'config', 'pools'])

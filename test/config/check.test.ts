@@ -44,7 +44,7 @@ void t.test('the smallest configuration, with every default', async (test) => {
         'web',
         {
           name: 'web',
-          algorithm: { type: 'weighted-round-robin', options: {} },
+          algorithm: { type: 'least-connections', options: {} },
           backends: [{ id: '127.0.0.1:9001', url: new URL('http://127.0.0.1:9001'), weight: 1 }],
           hostHeader: 'preserve',
           forwarded: false,
