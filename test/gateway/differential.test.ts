@@ -795,7 +795,8 @@ async function answersThrough(t: Test, responses: readonly GeneratedResponse[], 
   const run: ResponseRun = { seen: new Map(), ids: new Map() }
   const server = await answerer(t, responses, run, pieces)
   // Each answer counts, whatever its status.
-  const { port } = await gatewayTo(t, [server], { retry: { attempts: 1 } }, { listen: { via: NAME } })
+  const untouched = { retry: { attempts: 1 }, breaker: false, health: { passive: false } } as const
+  const { port } = await gatewayTo(t, [server], untouched, { listen: { via: NAME } })
   await inLanes(t, port, responses, async (lane, response) => {
     const answer = await askFor(lane, response, run)
     // To HTTP/1.1 it never says so: that is among what is compared.

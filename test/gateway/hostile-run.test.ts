@@ -538,9 +538,11 @@ function targetOf({ head }: Incoming): string {
 function poolsOf([one, two, faulty]: readonly BareBackend[]): Record<string, PoolConfig> {
   const patient = {
     connections: { max: CONNECTIONS, pending: 1000, queue: '5m', idle: '500ms' },
-    // A fault is met once, and not made up for.
+    // A fault is met once, and not made up for; and nobody is shut off for having too many.
     retry: { attempts: 1 },
-  }
+    breaker: false,
+    health: { passive: false },
+  } as const
   const backends = [faulty?.url ?? '']
   return {
     wide: { ...patient, backends: [one?.url ?? '', two?.url ?? ''] },
