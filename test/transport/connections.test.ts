@@ -1,0 +1,77 @@
+/**
+ * The connections to one backend that gets nothing new any more.
+ */
+import { test } from 'tap'
+
+import type { Call, CallLimits, Connection } from '../../src/transport/connection.ts'
+import { Connections } from '../../src/transport/connections.ts'
+import type { AttemptError } from '../../src/transport/failure.ts'
+import type { ResponseHead } from '../../src/transport/response-head.ts'
+import { guarded, rawBackend } from '../helpers/raw.ts'
+
+class Get implements Call {
+  connection: Connection | undefined
+  sentAt = 0
+  readonly method = 'GET'
+  readonly head: string
+  readonly body = undefined
+  readonly repeatable = false
+  readonly upgrade = ''
+  readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000, tunnelMs: 10_000 }
+  readonly headBy = Infinity
+  readonly abandoned = false
+  readonly flushed = false
+  readonly #answered: (status: number) => void
+  readonly #failed: (error: AttemptError) => void
+
+  constructor(path: string, answered: (status: number) => void, failed: (error: AttemptError) => void) {
+    this.head = `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+    this.#answered = answered
+    this.#failed = failed
+  }
+
+  onInformation(): void {}
+
+  onUpgrade(): undefined {
+    return undefined
+  }
+
+  onHead(): void {}
+
+  onData(): boolean {
+    return true
+  }
+
+  onEnd(): void {}
+
+  onWhole(head: ResponseHead): void {
+    this.#answered(head.status)
+  }
+
+  onFailure(error: AttemptError): void {
+    this.#failed(error)
+  }
+}
+
+void test('KP-12: connections to a backend that is taken out are closed, idle ones now and others when they are done', async (t) => {
+  const server = await rawBackend(t, {
+    onRequest: (connection, head) => {
+      if (!head.includes('/held')) connection.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    },
+  })
+  const settings = { max: 10, pending: 10, queueMs: 1000, idleMs: 60_000, connectMs: 5000, tlsMs: 5000 }
+  const connections = new Connections(new URL(server.url), { ...settings, secure: undefined })
+  t.teardown(() => connections.destroy())
+  const get = async (path: string): Promise<number> =>
+    guarded(new Promise<number>((resolve, reject) => connections.send(new Get(path, resolve, reject))), () => path)
+  const held = get('/held')
+  const busy = await server.connection(0)
+  t.equal(await get('/'), 200)
+  const idle = await server.connection(1)
+  connections.retire()
+  await idle.inbox.end()
+  busy.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  t.equal(await held, 200, 'what is under way ends in its own time')
+  await busy.inbox.end()
+  t.equal(server.accepted.length, 2)
+})
