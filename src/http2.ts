@@ -26,6 +26,7 @@ const MAX_STREAMS = 128
 const MAX_FIELDS = 2000
 /** The longest that a timer can be. */
 const LONGEST_MS = 2 ** 31 - 1
+const QUICK_LOOKS = 10
 /** How often an answer is looked after whose request is not at its end. */
 const LOOK_EVERY_MS = 10
 const KNOWN: ReadonlySet<string> = new Set(METHODS)
@@ -107,10 +108,13 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
  * Nobody will read the rest of a request that is answered: its client may stop sending it (RFC 9113, section 8.1). Not
  * before the end of the answer is really sent, which nothing tells: a reset would overtake it.
  */
-function callOff(request: Http2ServerRequest, stream: ServerHttp2Stream): void {
+function callOff(request: Http2ServerRequest, stream: ServerHttp2Stream, looks = 0): void {
   if (request.complete || stream.endAfterHeaders || stream.closed || stream.destroyed) return
+  const again = (): void => callOff(request, stream, looks + 1)
   if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR)
-  else setTimeout(() => callOff(request, stream), LOOK_EVERY_MS).unref()
+  // Most often it is sent in this turn of the event loop; else it waits for the client to open its window.
+  else if (looks < QUICK_LOOKS) setImmediate(again)
+  else setTimeout(again, LOOK_EVERY_MS).unref()
 }
 
 /** What counts as the size of a head (RFC 9113, section 6.5.2, without the 32 bytes a field). */

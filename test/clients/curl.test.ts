@@ -317,13 +317,15 @@ function refuses(request: IncomingMessage, response: ServerResponse): void {
 void test('BF-28: a backend that has heard enough of an upload is heard', OPTIONS, async (t) => {
   const file = join(outsideFolder(t), 'content')
   writeFileSync(file, Buffer.concat([CONTENT, CONTENT, CONTENT, CONTENT]))
-  await onEveryWire(t, refuses, async ({ name, args, url }) => {
-    const asked = await curl(t, [...args, '-T', file, url])
-    t.match(asked, { code: 0, status: 413, complaint: '' }, name)
-    t.equal(asked.body.toString(), 'enough', name)
-    const straight = await curl(t, [...args, '-H', 'Expect:', '-T', file, url])
-    t.match(straight, { code: 0, status: 413, complaint: '' }, `${name}, unasked`)
-    t.equal(straight.body.toString(), 'enough', `${name}, unasked`)
+  await onEveryWire(t, refuses, async ({ name, args, url, http2 }) => {
+    await inTurn([[], ['-H', 'Expect:']], async (unasked) => {
+      const answer = await curl(t, [...args, ...unasked, '-T', file, url])
+      t.equal(answer.status, 413, name)
+      t.equal(answer.body.toString(), 'enough', name)
+      // Over HTTP/2 curl may end its upload short of the length that it announced, when it has its answer before the
+      // stream is called off, and complains when it is told so.
+      t.ok(answer.code === 0 || (http2 && answer.code === 92), `${name}: ${answer.code} ${answer.complaint}`)
+    })
   })
 })
 
