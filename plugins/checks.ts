@@ -4,8 +4,7 @@
 import fp from 'fastify-plugin'
 
 import { Checker, CheckPlaces, firstDelay, type CheckResult } from '../src/core/checker.ts'
-import { PROOF, type Health } from '../src/core/health.ts'
-import { secureOptions } from '../src/transport/secure.ts'
+import type { Health } from '../src/core/health.ts'
 import { probeFor } from '../src/transport/probe.ts'
 import { systemClock } from '../src/transport/system-clock.ts'
 import type { PoolEntry } from '../src/transport/forwarding.ts'
@@ -24,10 +23,10 @@ export default fp(
     })
     done()
 
-    function watch(pool: string, { settings, pool: { members }, standings, checkers }: PoolEntry): void {
+    function watch(pool: string, { settings, secure, pool: { members }, standings, checkers }: PoolEntry): void {
       const { active } = settings.health
       if (active === undefined) return
-      const probe = probeFor(active, secureOptions(settings))
+      const probe = probeFor(active, secure)
       stops.push(() => probe.stop())
       for (const [index, member] of members.entries()) {
         const health = standings.of(member)?.health
@@ -35,7 +34,7 @@ export default fp(
         const backend = member.id
         const checked = {
           backend: member,
-          onResult: (result: CheckResult) => tell(health, active.rise, result),
+          onResult: (result: CheckResult) => tell(health, result),
           onOverdue: (lateMs: number) =>
             app.events.emit({
               what: 'check',
@@ -56,12 +55,8 @@ export default fp(
   { name: 'sluice-checks', dependencies: ['sluice-snapshot', 'sluice-events'] },
 )
 
-/** @returns whether its next check should come soon: it is on its way from one state to another */
-function tell(health: Health, rise: number, result: CheckResult): boolean {
+function tell(health: Health, result: CheckResult): boolean {
   if (result.ok) health.checkPassed(result.degraded)
   else health.checkFailed(result.reason)
-  const { failedInRow, goodInRow } = health.evidence
-  // One that stays out although it has risen waits for its ejection to end.
-  if (health.state === 'unhealthy') return goodInRow > 0 && goodInRow < rise
-  return failedInRow > 0 || (health.state === 'degraded' && !(result.ok && result.degraded) && goodInRow < PROOF)
+  return health.changing
 }

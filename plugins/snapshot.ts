@@ -83,7 +83,8 @@ const SUPPLY = {
 function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
   const { name, backends, connections, timeouts } = settings
   const { connectMs, tlsMs } = timeouts
-  const limits = { ...connections, connectMs, tlsMs, secure: secureOptions(settings) }
+  const secure = secureOptions(settings)
+  const limits = { ...connections, connectMs, tlsMs, secure }
   const members = backends.map(({ id, url, weight }) => new Member(id, url, weight))
   const pool = new Pool({
     name,
@@ -105,6 +106,7 @@ function buildPool(app: FastifyInstance, settings: PoolSettings): PoolEntry {
     settings,
     pool,
     connections: new Map(members.map((member) => [member, new Connections(member.url, limits)])),
+    secure,
     standings,
     checkers: new Map(),
     budget: new RetryBudget(settings.retry.budget, systemClock),

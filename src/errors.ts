@@ -2,6 +2,7 @@
  * The answers that Sluice itself gives: one table of codes, statuses and words. The words never name a backend, a path
  * on disk or a library: what is wrong in detail goes to the log, not to the client.
  */
+import { randomBytes } from 'node:crypto'
 import { STATUS_CODES, validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
 import { Http2ServerRequest } from 'node:http2'
 
@@ -63,6 +64,21 @@ function isUnread({ complete, headers }: IncomingMessage): boolean {
   return !complete && (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
 }
 
+export const JSON_TYPE = 'application/json; charset=utf-8'
+export const HEAD_TOO_LARGE = 'The request head is too large'
+export const EXPECTATION = 'Only 100-continue can be expected'
+
+/** The answer to what never becomes a request of Fastify's, and so has no id yet. */
+export function bareError(
+  status: number,
+  code: ErrorCode,
+  message: string,
+): { readonly id: string; readonly error: string; readonly content: string } {
+  const id = randomBytes(8).toString('hex')
+  const body = errorBody(status, code, message, id)
+  return { id, error: body.error, content: JSON.stringify(body) }
+}
+
 export function errorBody(statusCode: number, code: string, message: string, requestId: string): ErrorBody {
   return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message, requestId }
 }
@@ -104,6 +120,6 @@ export function sendError(error: SluiceError, request: FastifyRequest, reply: Fa
   const closes = code === 'SLUICE_BAD_REQUEST' || isUnread(request.raw)
   // HTTP/2 knows no such field.
   if (closes && !http2) reply.header('connection', 'close')
-  reply.type('application/json; charset=utf-8')
+  reply.type(JSON_TYPE)
   reply.send(JSON.stringify(errorBody(statusCode, code, message, request.id)))
 }

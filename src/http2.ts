@@ -2,7 +2,6 @@
  * HTTP/2 on the TLS listener: connections whose client chose it in the handshake (ALPN, RFC 7301) are handed to Node's
  * HTTP/2 server, which never listens itself; all others take the ordinary way. Requests of both reach the same routes.
  */
-import { randomBytes } from 'node:crypto'
 import { METHODS, type Server } from 'node:http'
 import {
   constants,
@@ -18,14 +17,13 @@ import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 
 import type { ListenSettings } from './config/settings.ts'
-import { errorBody, ERRORS } from './errors.ts'
+import { LONGEST_MS } from './config/units.ts'
+import { bareError, ERRORS, EXPECTATION, HEAD_TOO_LARGE, JSON_TYPE } from './errors.ts'
 
 /** Requests at once on one connection: what other servers allow (RFC 9113, section 6.5.2 asks for no less than 100). */
 const MAX_STREAMS = 128
 /** Header fields of a request. */
 const MAX_FIELDS = 2000
-/** The longest that a timer can be. */
-const LONGEST_MS = 2 ** 31 - 1
 const QUICK_LOOKS = 10
 /** How often an answer is looked after whose request is not at its end. */
 const LOOK_EVERY_MS = 10
@@ -80,7 +78,7 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
     })
     response.stream.once('finish', () => callOff(request, response.stream))
     // The limit that clients are told of holds only once they have heard of it.
-    if (sizeOf(request.rawHeaders) > listen.maxHeaderSize) refuse(app, response, 431, 'The request head is too large')
+    if (sizeOf(request.rawHeaders) > listen.maxHeaderSize) refuse(app, response, 431, HEAD_TOO_LARGE)
     // HTTP/1's parser refuses them before Fastify would; its words are not ours.
     else if (!KNOWN.has(request.method)) refuse(app, response, 400, ERRORS.SLUICE_BAD_REQUEST.message)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- made to look like HTTP/1's by Node (its "compatibility API")
@@ -90,7 +88,7 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
   http2.on('checkExpectation', (request: Http2ServerRequest, response: Http2ServerResponse) => {
     // RFC 9110, section 10.1.1: in any case; Node knows it in lower case only.
     if (request.headers.expect?.toLowerCase() !== '100-continue') {
-      return refuse(app, response, 417, 'Only 100-continue can be expected')
+      return refuse(app, response, 417, EXPECTATION)
     }
     response.writeContinue()
     serve(request, response)
@@ -126,11 +124,10 @@ function sizeOf(rawHeaders: readonly string[]): number {
 
 /** What never becomes a request of Fastify's gets an answer of the same form. */
 function refuse(app: FastifyInstance, response: Http2ServerResponse, status: number, message: string): void {
-  const id = randomBytes(8).toString('hex')
+  const { id, content } = bareError(status, 'SLUICE_BAD_REQUEST', message)
   const client = response.stream.session?.socket.remoteAddress
   app.log.info({ requestId: id, client, method: response.req.method, status, reason: message }, 'request refused')
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'x-request-id': id })
-  response.end(JSON.stringify(errorBody(status, 'SLUICE_BAD_REQUEST', message, id)))
+  response.writeHead(status, { 'content-type': JSON_TYPE, 'x-request-id': id }).end(content)
 }
 
 /** Idle is a connection without requests, whatever else is sent on it: PING frames do not keep it open. */

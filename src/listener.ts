@@ -19,9 +19,19 @@ import {
 } from 'fastify'
 
 import type { ListenSettings, ListenTlsSettings, Settings } from './config/settings.ts'
-import { errorBody, ERRORS, sendError, SluiceError, type ErrorCode } from './errors.ts'
+import { LONGEST_MS } from './config/units.ts'
+import {
+  bareError,
+  ERRORS,
+  EXPECTATION,
+  HEAD_TOO_LARGE,
+  JSON_TYPE,
+  sendError,
+  SluiceError,
+  type ErrorCode,
+} from './errors.ts'
 import { logStream } from './log.ts'
-import type { Peers } from './transport/peer.ts'
+import { endSlowly, type Peers } from './transport/peer.ts'
 import { routable } from './transport/target.ts'
 import { closeBehindIgnored, takesUpgrade } from './upgrades.ts'
 
@@ -29,12 +39,8 @@ type Options = FastifyHttpOptions<RawServerDefault>
 
 // How often Node looks for clients that are late with their head: the precision of `headersTimeout`.
 const CHECK_EVERY_MS = 1000
-/** The longest that a timer can be. */
-const LONGEST_MS = 2 ** 31 - 1
 /** Connections refused within this time are one line in the log. */
 const REPORT_AFTER_MS = 1000
-/** How long a refused client has to read why. */
-const LINGER_MS = 1000
 
 export function gatewayOptions(settings: Settings, peers: Peers): Options {
   const { listen, log } = settings
@@ -172,16 +178,13 @@ function refuse(log: FastifyBaseLogger, error: NodeJS.ErrnoException, socket: So
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
   const code: ErrorCode = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'SLUICE_CLIENT_TIMEOUT' : 'SLUICE_BAD_REQUEST'
   const status = tooLarge ? 431 : ERRORS[code].status
-  const id = randomBytes(8).toString('hex')
-  const body = errorBody(status, code, tooLarge ? 'The request head is too large' : ERRORS[code].message, id)
-  const content = JSON.stringify(body)
+  const { id, error: reason, content } = bareError(status, code, tooLarge ? HEAD_TOO_LARGE : ERRORS[code].message)
   log.info({ requestId: id, client: socket.remoteAddress, status, code, reason: error.code }, 'request refused')
   const answer =
-    `HTTP/1.1 ${status} ${body.error}\r\nContent-Type: application/json; charset=utf-8\r\nX-Request-Id: ${id}\r\n` +
+    `HTTP/1.1 ${status} ${reason}\r\nContent-Type: ${JSON_TYPE}\r\nX-Request-Id: ${id}\r\n` +
     `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`
   // A client that keeps its side open would keep the socket for ever; one that is closed at once could lose the answer.
-  socket.end(answer)
-  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  endSlowly(socket, answer)
 }
 
 /** How the gateway calls itself in Via. A random name, so that another gateway behind this one is not taken for it. */
@@ -215,10 +218,8 @@ function trackConnections(app: FastifyInstance, server: Server): void {
 /** What Node would answer in its own words, or not at all: Expect with something else than 100-continue, and CONNECT. */
 function answerOddities(app: FastifyInstance, server: Server): void {
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
-    const id = randomBytes(8).toString('hex')
-    const body = errorBody(417, 'SLUICE_BAD_REQUEST', 'Only 100-continue can be expected', id)
-    const fields = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': id, connection: 'close' }
-    response.writeHead(417, fields).end(JSON.stringify(body))
+    const { id, content } = bareError(417, 'SLUICE_BAD_REQUEST', EXPECTATION)
+    response.writeHead(417, { 'content-type': JSON_TYPE, 'x-request-id': id, connection: 'close' }).end(content)
   })
   server.on('connect', (_request: IncomingMessage, socket: Socket) => {
     socket.on('error', () => socket.destroy())

@@ -8,10 +8,8 @@ import type { Socket } from 'node:net'
 
 import type { FastifyInstance } from 'fastify'
 
+import { endSlowly } from './transport/peer.ts'
 import { hasBody } from './transport/wire.ts'
-
-/** How long a client whose upgrade was refused has to read why. */
-const LINGER_MS = 1000
 
 /** One protocol, with or without a version. */
 const PROTOCOL = /^[!#$%&'*+\-.^_`|~\w]+(?:\/[!#$%&'*+\-.^_`|~\w]+)?$/
@@ -111,17 +109,12 @@ function route(app: FastifyInstance, raw: IncomingMessage, socket: Socket, early
   response.shouldKeepAlive = false
   socket.on('error', () => socket.destroy())
   socket.on('drain', () => response.emit('drain'))
-  let timer: NodeJS.Timeout | undefined
-  socket.once('close', () => {
-    open.delete(socket)
-    clearTimeout(timer)
-  })
+  socket.once('close', () => open.delete(socket))
   response.once('finish', () => {
-    socket.end()
+    endSlowly(socket)
     // Bytes that nobody has read would turn our end into a reset, which takes the answer back.
     socket.removeAllListeners('readable')
     socket.resume()
-    timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
   })
   // What the client sends before it is asked to belongs into the tunnel, or to nobody: never to another request.
   if (early.length > 0) socket.unshift(early)

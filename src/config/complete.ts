@@ -1,6 +1,8 @@
 /**
  * From a configuration that was found good to settings: defaults filled in, short forms written out, units resolved.
  */
+import type { BreakerRules } from '../core/breaker.ts'
+import type { RetryRules } from '../core/retry.ts'
 import { hostAndPort, hostName } from './addresses.ts'
 import { statusRanges } from './health.ts'
 import { pluginPath } from './meaning.ts'
@@ -50,7 +52,6 @@ import type {
   AlgorithmSettings,
   BackendSettings,
   BackendTlsSettings,
-  BreakerSettings,
   HeaderRules,
   HealthSettings,
   ListenSettings,
@@ -58,7 +59,6 @@ import type {
   PassiveSettings,
   PluginSettings,
   PoolSettings,
-  RetrySettings,
   RouteSettings,
   Settings,
 } from './settings.ts'
@@ -146,7 +146,7 @@ function completeBackendTls(tls: BackendTlsConfig | undefined, pems: PemReader):
   }
 }
 
-function completeRetry(retry: RetryConfig | undefined): RetrySettings {
+function completeRetry(retry: RetryConfig | undefined): RetryRules {
   const { attempts, on, budget, backoff, bufferBody } = filled(Retry, retry)
   const { ratio, minimum } = filled(RetryBudget, budget)
   const { base, max } = filled(RetryBackoff, backoff)
@@ -199,7 +199,7 @@ function completePassive(passive: PassiveConfig | undefined): PassiveSettings {
   }
 }
 
-function completeBreaker(breaker: BreakerConfig | undefined): BreakerSettings | undefined {
+function completeBreaker(breaker: BreakerConfig | undefined): BreakerRules | undefined {
   if (breaker === false) return undefined
   const { window, slowCall, open, maxOpen, ...rest } = filled(Breaker, breaker)
   return {

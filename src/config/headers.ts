@@ -1,29 +1,15 @@
 /**
  * What header rules mean: fields that can be sent, and that are ours to change.
  */
+import { HOP_BY_HOP, TOKEN } from '../core/fields.ts'
 import { type Path, show } from './problem.ts'
 import { type Findings, list, record, text } from './raw.ts'
 
-/** RFC 9110 section 5.6.2. */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** RFC 9110 section 5.5: visible characters, spaces and tabs. Anything else could end a field early. */
 const VALUE = /^[\t\x20-\x7e\u0080-\u00ff]*$/
 
 /** Fields about one connection or the framing of a message (RFC 9110 section 7.6.1, RFC 9112 section 6): ours alone. */
-const RESERVED: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'expect',
-  'http2-settings',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
+const RESERVED: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'content-length', 'expect', 'http2-settings'])
 
 export function judgeHeaderRules(
   rules: Readonly<Record<string, unknown>> | undefined,

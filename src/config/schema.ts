@@ -3,7 +3,7 @@
  * the types users write against, the defaults and the schema for editors are all made from this one description.
  */
 import { Type, type Static, type TObject, type TProperties, type TSchema } from 'typebox'
-import type { RetryCondition } from './settings.ts'
+import type { RetryCondition } from '../core/retry.ts'
 import { DURATION_PATTERN, LONGEST_MS, SIZE_PATTERN } from './units.ts'
 
 /** Beside the words of JSON Schema: what a quantity is measured in, in plain numbers, and what to say when it is not. */

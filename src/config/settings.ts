@@ -2,6 +2,11 @@
  * A configuration after it was read, checked and completed: every default filled in, every duration in milliseconds,
  * every size in bytes, every short form written out. The rest of Sluice sees only this.
  */
+import type { BreakerRules } from '../core/breaker.ts'
+import type { CheckRules } from '../core/checker.ts'
+import type { ActiveRules, HealthStrategy, PassiveRules } from '../core/health.ts'
+import type { RetryRules } from '../core/retry.ts'
+
 export interface Settings {
   readonly listen: ListenSettings
   /** `undefined` when the admin listener is switched off. */
@@ -75,10 +80,10 @@ export interface PoolSettings {
   readonly tls: BackendTlsSettings | undefined
   /** Bytes; 0: no limit. */
   readonly maxBodySize: number
-  readonly retry: RetrySettings
+  readonly retry: RetryRules
   readonly health: HealthSettings
   /** `undefined` when it is switched off. */
-  readonly breaker: BreakerSettings | undefined
+  readonly breaker: BreakerRules | undefined
   /** Below this share of usable backends all are used; 0: never. */
   readonly panic: number
 }
@@ -93,20 +98,8 @@ export interface BackendTlsSettings {
   readonly rejectUnauthorized: boolean
 }
 
-export interface RetrySettings {
-  /** In all; 1: no retries. */
-  readonly attempts: number
-  readonly on: ReadonlySet<RetryCondition>
-  readonly budget: { readonly ratio: number; readonly minimum: number }
-  readonly backoff: { readonly baseMs: number; readonly maxMs: number }
-  /** Bytes. */
-  readonly bufferBody: number
-}
-
-export type RetryCondition = 'connect' | 'reset' | 'timeout' | 429 | 500 | 502 | 503 | 504
-
 export interface HealthSettings {
-  readonly strategy: 'graded' | 'any' | 'all'
+  readonly strategy: HealthStrategy
   /** `undefined` for no checks. */
   readonly active: ActiveSettings | undefined
   /** `undefined` when what becomes of requests says nothing about a backend. */
@@ -116,7 +109,7 @@ export interface HealthSettings {
 }
 
 /** Of these, a check that only connects looks at the interval, the timeout, `fall` and `rise`. */
-export interface ActiveSettings {
+export interface ActiveSettings extends ActiveRules, CheckRules {
   readonly type: 'http' | 'tcp'
   readonly path: string
   /** Upper case. */
@@ -128,37 +121,11 @@ export interface ActiveSettings {
   readonly expect: ReadonlyArray<readonly [from: number, to: number]>
   /** What the body of the answer has to contain; `undefined` when it is not looked at. */
   readonly body: string | undefined
-  readonly intervalMs: number
-  readonly timeoutMs: number
-  readonly fall: number
-  readonly rise: number
 }
 
-export interface PassiveSettings {
-  /** How many of the latest outcomes count, or those of how long. */
-  readonly window: number | { readonly overMs: number }
-  readonly minimum: number
-  /** Shares of failures: `recover` <= `degrade` <= `eject`. */
-  readonly degrade: number
-  readonly eject: number
-  readonly recover: number
-  readonly ejectionMs: number
+export interface PassiveSettings extends PassiveRules {
   /** Share of the pool. */
   readonly maxEjected: number
-}
-
-export interface BreakerSettings {
-  readonly mode: 'enforce' | 'observe'
-  readonly windowMs: number
-  readonly minimum: number
-  readonly failureRate: number
-  /** 0: no call is slow. */
-  readonly slowCallMs: number
-  readonly slowCallRate: number
-  readonly openMs: number
-  /** Never shorter than `openMs`. */
-  readonly maxOpenMs: number
-  readonly halfOpen: number
 }
 
 export interface AlgorithmSettings {

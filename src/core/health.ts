@@ -62,7 +62,7 @@ export interface HealthOptions {
 }
 
 /** Good checks in a row that prove a degraded backend healthy: one more than brings it back. */
-export const PROOF = 3
+const PROOF = 3
 /** The share of a warming backend, by thirds of its time; the whole of it then. */
 const WARMING = [0.1, 0.3, 0.5] as const
 /** Half of its failures send a warming backend back, as soon as there are this many outcomes: it gets few. */
@@ -189,6 +189,13 @@ export class Health {
   /** Whether how requests went took it out, and nothing else. */
   get ejectedByRequests(): boolean {
     return this.#ejectedByRequests
+  }
+
+  /** Whether it is on its way from one state to another by its checks, so that the next one should come soon. */
+  get changing(): boolean {
+    // One that stays out although it has risen waits for its ejection to end.
+    if (this.#state === 'unhealthy') return this.#goodInRow > 0 && this.#goodInRow < (this.#rules.active?.rise ?? 0)
+    return this.#failedInRow > 0 || (this.#state === 'degraded' && !this.#saysDegraded && this.#goodInRow < PROOF)
   }
 
   /** What is known, for whoever looks from outside. */

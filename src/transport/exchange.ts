@@ -16,7 +16,7 @@ import { PROBE_AFTER_MS } from './connection.ts'
 import { AttemptError, type FailureKind } from './failure.ts'
 import type { Forwarding } from './forwarding.ts'
 import { lingerOnClose, reset, type Peer, type Peers } from './peer.ts'
-import { addressesBefore, buildRequestHead, wantsTrailers } from './request-head.ts'
+import { addressesBefore, buildRequestHead, forwardedOf, wantsTrailers } from './request-head.ts'
 import { RequestBody } from './request-body.ts'
 import { withoutFields, type ResponseHead } from './response-head.ts'
 import { leavesPrefix, rewritePath, SERVER_WIDE, type Target } from './target.ts'
@@ -157,7 +157,7 @@ export class Exchange implements RequestInfo {
 
   get ip(): string {
     return (this.#ip ??= this.peer.trusted
-      ? this.#context.peers.clientOf(this.peer, addressesBefore(this.raw.headers))
+      ? this.#context.peers.clientOf(this.peer, addressesBefore(this.raw.headers, forwardedOf(this.raw.headers)))
       : this.peer.ip)
   }
 

@@ -9,7 +9,7 @@ import type { Member } from '../core/member.ts'
 import type { Pool } from '../core/pool.ts'
 import type { RetryBudget, RetryRules } from '../core/retry.ts'
 import type { Standings } from '../core/standing.ts'
-import type { CallLimits } from './connection.ts'
+import type { CallLimits, SecureOptions } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { Rewrite } from './target.ts'
 
@@ -58,6 +58,8 @@ export interface PoolEntry {
   readonly settings: PoolSettings
   readonly pool: Pool
   readonly connections: ReadonlyMap<Backend, Connections>
+  /** For https backends, their checks included. */
+  readonly secure: SecureOptions | undefined
   readonly budget: RetryBudget
   readonly standings: Standings
   /** Of those that are checked. */
@@ -66,7 +68,7 @@ export interface PoolEntry {
 
 export function compileForwarding(
   rules: ForwardingRules,
-  entry: Omit<PoolEntry, 'standings' | 'checkers'>,
+  entry: Omit<PoolEntry, 'secure' | 'standings' | 'checkers'>,
   clientBodyMs: number,
 ): Forwarding {
   const { settings, pool, connections, budget } = entry

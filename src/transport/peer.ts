@@ -93,18 +93,25 @@ export function reset(socket: Socket): void {
   socket.destroy()
 }
 
+/** How long a refused client has to read why. */
+const REFUSED_MS = 1000
 /** How long a client that was answered before it had sent everything may go on sending. */
-const LINGER_MS = 2000
+const EARLY_MS = 2000
 
 /**
- * Has Node's server close a connection in two steps (RFC 9112, section 9.6): closed at once, what the client still sends
- * would be answered with a reset, which takes away the answer that it may not have read yet.
+ * Closes in two steps (RFC 9112, section 9.6): closed at once, what the client still sends would be answered with a reset,
+ * which takes away the answer that it may not have read yet.
  */
+export function endSlowly(socket: Socket, last = '', withinMs = REFUSED_MS): void {
+  socket.end(last)
+  const timer = setTimeout(() => socket.destroy(), withinMs).unref()
+  socket.once('close', () => clearTimeout(timer))
+}
+
+/** Has Node's server close a connection like that. */
 export function lingerOnClose(socket: Socket): void {
   socket.destroySoon = () => {
-    socket.end()
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
-    socket.once('close', () => clearTimeout(timer))
+    endSlowly(socket, '', EARLY_MS)
     socket.once('end', () => socket.destroy())
   }
 }

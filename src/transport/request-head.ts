@@ -5,7 +5,7 @@
 import type { IncomingMessage } from 'node:http'
 
 import { SluiceError } from '../errors.ts'
-import { formatForwarded, parseForwarded } from './forwarded.ts'
+import { formatForwarded, parseForwarded, type ForwardedElement } from './forwarded.ts'
 import type { Forwarding } from './forwarding.ts'
 import type { Peer } from './peer.ts'
 import { isHopByHop, listedFields, withoutFields } from './response-head.ts'
@@ -98,39 +98,45 @@ function forwardedFields({ raw, peer, host, id }: HeadInput, { requestHeaders, f
   const { headers } = raw
   const { trusted, ip } = peer
   const drop = requestHeaders?.drop ?? NONE
+  const chain = trusted ? forwardedOf(headers) : undefined
   let fields = ''
   if (!drop.has('x-forwarded-for')) {
-    const before = trusted ? addressesBefore(headers) : undefined
+    const before = trusted ? addressesBefore(headers, chain) : undefined
     fields += `X-Forwarded-For: ${before === undefined ? ip : `${before}, ${ip}`}\r\n`
   }
-  const proto = (trusted && schemeBefore(headers)) || ownScheme(raw)
+  const proto = (trusted && schemeBefore(headers, chain)) || ownScheme(raw)
   if (!drop.has('x-forwarded-proto')) fields += `X-Forwarded-Proto: ${proto}\r\n`
   const forwardedHost = (trusted && first(headers['x-forwarded-host'])) || host
   if (forwardedHost !== '' && !drop.has('x-forwarded-host')) fields += `X-Forwarded-Host: ${forwardedHost}\r\n`
-  if ((forwarded || headers.forwarded !== undefined) && !drop.has('forwarded')) {
-    const given = trusted ? headers.forwarded : undefined
+  if ((forwarded || chain !== undefined) && !drop.has('forwarded')) {
     // What cannot be read is not passed on: ours could end up inside of it.
-    const before = given !== undefined && parseForwarded(given) !== undefined ? [given] : []
-    const chain = forwarded ? [...before, formatForwarded(ip, host, ownScheme(raw))] : before
-    if (chain.length > 0) fields += `Forwarded: ${chain.join(', ')}\r\n`
+    const elements = chain === undefined ? [] : [headers.forwarded]
+    if (forwarded) elements.push(formatForwarded(ip, host, ownScheme(raw)))
+    fields += `Forwarded: ${elements.join(', ')}\r\n`
   }
   if (!drop.has('x-request-id')) fields += `X-Request-Id: ${id}\r\n`
   return fields
 }
 
-/** The addresses that a trusted proxy tells of; X-Forwarded-For goes before Forwarded, which a client may have sent. */
-export function addressesBefore(headers: IncomingMessage['headers']): string | undefined {
-  const list = headers['x-forwarded-for']
-  if (list !== undefined) return String(list)
-  if (headers.forwarded === undefined) return undefined
-  const elements = parseForwarded(headers.forwarded)
-  return elements?.map((element) => element.for ?? 'unknown').join(', ')
+/** What Forwarded says, where it can be read. */
+export function forwardedOf({ forwarded }: IncomingMessage['headers']): ForwardedElement[] | undefined {
+  return forwarded === undefined ? undefined : parseForwarded(forwarded)
 }
 
-function schemeBefore(headers: IncomingMessage['headers']): string | undefined {
-  const given = headers['x-forwarded-proto']
-  if (given !== undefined || headers.forwarded === undefined) return scheme(given)
-  return scheme(parseForwarded(headers.forwarded)?.[0]?.proto)
+/** The addresses that a trusted proxy tells of; X-Forwarded-For goes before Forwarded, which a client may have sent. */
+export function addressesBefore(
+  headers: IncomingMessage['headers'],
+  chain: readonly ForwardedElement[] | undefined,
+): string | undefined {
+  const list = headers['x-forwarded-for']
+  return list === undefined ? chain?.map((element) => element.for ?? 'unknown').join(', ') : String(list)
+}
+
+function schemeBefore(
+  headers: IncomingMessage['headers'],
+  chain: readonly ForwardedElement[] | undefined,
+): string | undefined {
+  return scheme(headers['x-forwarded-proto'] ?? chain?.[0]?.proto)
 }
 
 function hostFor(rule: string, client: string, backend: string): string {

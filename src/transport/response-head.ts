@@ -3,6 +3,7 @@
  * trust: what two parsers could read differently is refused, and the caller answers 502 and throws the connection
  * away. It never throws; a refusal is a string that says what was wrong.
  */
+import { HOP_BY_HOP, TOKEN } from '../core/fields.ts'
 
 /** How the end of a response's body is known (RFC 9112, section 6.3). */
 export type Framing = 'none' | 'length' | 'chunked' | 'close'
@@ -28,29 +29,17 @@ export interface ResponseHead {
 // A status line: HTTP/1.0 or 1.1, three digits of which the first is 1 to 9, and a reason that may be absent
 // (RFC 9112, section 4; some servers leave out the space before an empty reason too).
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: (.*))?$/
-// RFC 9110, section 5.6.2.
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 // Control characters other than tab are never part of a head's lines (RFC 9110, section 5.5).
 // oxlint-disable-next-line no-control-regex
-const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
+export const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
 // 15 digits stay below 2^53: more cannot be counted exactly, and no body is that long.
 const DIGITS = /^\d{1,15}$/
 /** More than any real server sends; what is bounded in bytes only could still be tens of thousands of lines. */
 const MAX_FIELDS = 1000
 const KEEP_ALIVE_TIMEOUT = /(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*"?(\d{1,9})/i
 
-/** Field names that concern one connection only (RFC 9110, section 7.6.1), by length for a cheap first look. */
-const HOP_BY_HOP: ReadonlyArray<ReadonlySet<string> | undefined> = byLength([
-  'te',
-  'trailer',
-  'upgrade',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'proxy-authenticate',
-  'proxy-authorization',
-])
+/** By length, for a cheap first look. */
+const CONNECTION_ONLY: ReadonlyArray<ReadonlySet<string> | undefined> = byLength(HOP_BY_HOP)
 
 function byLength(names: readonly string[]): Array<Set<string> | undefined> {
   const sets: Array<Set<string> | undefined> = []
@@ -60,7 +49,7 @@ function byLength(names: readonly string[]): Array<Set<string> | undefined> {
 
 /** Whether a field concerns one connection only; `name` in any case. */
 export function isHopByHop(name: string): boolean {
-  return HOP_BY_HOP[name.length]?.has(name.toLowerCase()) === true
+  return CONNECTION_ONLY[name.length]?.has(name.toLowerCase()) === true
 }
 
 /** The field names that a Connection field lists, in lower case. */
@@ -110,7 +99,7 @@ class Collector {
     // Also refuses obsolete folding (a line that begins with a space) and spaces before the colon.
     if (!TOKEN.test(name)) return this.refuse('an invalid field name')
     const value = trim(line, colon + 1)
-    if (HOP_BY_HOP[name.length] !== undefined || name.length === 14) {
+    if (CONNECTION_ONLY[name.length] !== undefined || name.length === 14) {
       const lower = name.toLowerCase()
       if (lower === 'content-length') {
         if (this.contentLength !== undefined) return this.refuse('more than one Content-Length')

@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 
 import type { Forwarding } from './forwarding.ts'
 import { passes } from './request-head.ts'
-import { trim } from './response-head.ts'
+import { CONTROL, trim } from './response-head.ts'
 
 const FORBIDDEN: ReadonlySet<string> = new Set([
   'age',
@@ -28,10 +28,6 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   'via',
   'www-authenticate',
 ])
-
-/** RFC 9110, sections 5.5 and 5.6.2: visible characters, tabs, obs-text. */
-// oxlint-disable-next-line no-control-regex
-const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
 
 /** A client's trailers as field lines, each with its line end. */
 export function requestTrailers({ rawTrailers }: IncomingMessage, trusted: boolean, forwarding: Forwarding): string {

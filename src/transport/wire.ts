@@ -97,25 +97,28 @@ export function wireOf(raw: IncomingMessage): Wire {
   return isHttp2(raw) ? HTTP2 : HTTP1
 }
 
-/** Whether it came by HTTP/2; its version alone does not tell: Node's parser lets HTTP/1 requests call themselves 2.0. */
+/** Whether it came by HTTP/2. */
 export function isHttp2(raw: IncomingMessage): boolean {
-  const request: unknown = raw
-  return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest
+  return http2Request(raw) !== undefined
 }
 
 /** The HTTP/2 session that a request came by; undefined for HTTP/1. */
 export function sessionOf(raw: IncomingMessage): object | undefined {
-  const request: unknown = raw
-  return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest ? request.stream.session : undefined
+  return http2Request(raw)?.stream.session
 }
 
 /** Whether the head of a request announces a body, be it an empty one. */
 export function hasBody(raw: IncomingMessage): boolean {
   const { headers } = raw
   if (headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined) return true
-  const request: unknown = raw
   // HTTP/2 says in its framing whether anything follows the head.
-  return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest && !request.stream.endAfterHeaders
+  return http2Request(raw)?.stream.endAfterHeaders === false
+}
+
+/** A version alone does not tell: Node's parser lets HTTP/1 requests call themselves 2.0. */
+function http2Request(raw: IncomingMessage): Http2ServerRequest | undefined {
+  const request: unknown = raw
+  return raw.httpVersionMajor === 2 && request instanceof Http2ServerRequest ? request : undefined
 }
 
 function http2(res: unknown): Http2ServerResponse {

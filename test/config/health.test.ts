@@ -4,7 +4,7 @@ import t from 'tap'
 import { checkConfig, checkObject, ConfigError, formatProblem } from '../../src/config/check.ts'
 import { statusRanges } from '../../src/config/health.ts'
 import type { ActiveConfig, BreakerConfig, HealthConfig, PassiveConfig, PoolConfig } from '../../src/config/schema.ts'
-import type { BreakerSettings, PoolSettings } from '../../src/config/settings.ts'
+import type { PoolSettings } from '../../src/config/settings.ts'
 import { readText } from '../../src/config/text.ts'
 import type { BreakerRules } from '../../src/core/breaker.ts'
 import type { HealthRules } from '../../src/core/health.ts'
@@ -337,6 +337,6 @@ void t.test('the settings are rules that the core takes as they are', async (tes
   const rules: HealthRules = healthOf({ active: {} })
   const breaker: BreakerRules | undefined = breakerOf({})
   // And back: nothing that the core asks for is missing in the settings.
-  const settings: BreakerSettings | undefined = breaker
+  const settings: BreakerRules | undefined = breaker
   test.strictSame([rules.strategy, settings?.mode], ['graded', 'enforce'])
 })

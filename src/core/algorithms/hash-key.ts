@@ -3,6 +3,7 @@
  * parameter of the query, or the path; from code, any function of the request.
  */
 import type { RequestInfo } from './algorithm.ts'
+import { TOKEN } from '../fields.ts'
 
 /** Exactly one of them. */
 export type HashKey =
@@ -17,9 +18,6 @@ export type HashKey =
 export type KeyOf = (request: RequestInfo) => string | undefined
 
 const EXPECTED = 'one of { ip: true }, { path: true }, { header: NAME }, { cookie: NAME } and { query: NAME }'
-
-/** A token (RFC 9110, section 5.6.2), which names of header fields and of cookies are. */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i
 
 /** @throws {TypeError} when it is none of the above */
 export function keyReader(key: unknown): KeyOf {

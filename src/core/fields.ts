@@ -1,0 +1,19 @@
+/**
+ * Names of header fields: what one is, and which of them concern a single connection.
+ */
+
+/** A token (RFC 9110, section 5.6.2), which names of fields are, and of cookies. */
+export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+
+/** Never passed on, in either direction (RFC 9110, section 7.6.1); in lower case. */
+export const HOP_BY_HOP: readonly string[] = [
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]
