@@ -196,7 +196,8 @@ const Algorithm = Type.Unsafe<AlgorithmName | ({ readonly type: AlgorithmName } 
   examples: [...ALGORITHM_NAMES],
   description:
     'How a backend is chosen: a name, or `{ type: NAME, ... }` with options of that algorithm. Where nobody has more to ' +
-    'do than the others, least-connections is weighted round robin. Plugins can register more algorithms.',
+    'do than the others, least-connections is weighted round robin; its option `slow` (3) says how many times as long as ' +
+    'is typical makes a backend slow, 0 for never. Plugins can register more algorithms.',
   'x-expected': 'the name of an algorithm, or its options with a type, as in { type: least-connections }',
 })
 

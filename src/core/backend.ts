@@ -10,4 +10,9 @@ export interface Backend {
   readonly weight: number
   /** Attempts under way: from the moment it is picked until the answer's last byte, a failure or a tunnel's end. */
   readonly inFlight: number
+  /**
+   * Since when, on the clock of the pool, requests that were sent wait for an answer and no good one has come; undefined
+   * while nothing waits.
+   */
+  readonly silentSince?: number | undefined
 }

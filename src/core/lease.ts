@@ -20,7 +20,7 @@ export interface Learner {
 export interface Guard {
   /** An attempt begins; what this gives is given back to `settle`, exactly once. */
   enter(): number
-  settle(entry: number, verdict: Verdict, responseMs: number): void
+  settle(entry: number, verdict: Verdict, responseMs: number, now: number): void
 }
 
 export class Lease {
@@ -28,6 +28,7 @@ export class Lease {
   readonly #learner: Learner
   readonly #guard: Guard | undefined
   readonly #entry: number
+  #waits = false
   #verdict: Verdict | undefined
   #end: AttemptEnd | undefined
 
@@ -52,23 +53,47 @@ export class Lease {
   }
 
   /**
+   * The request has gone out whole: from now on it is the backend that keeps it waiting. The first call counts.
+   *
+   * @param now on the clock of the pool
+   */
+  sent(now: number): void {
+    if (this.#waits || this.#verdict !== undefined) return
+    this.#waits = true
+    const { member } = this
+    member.waiting += 1
+    member.silentSince ??= now
+  }
+
+  /**
    * The first call counts. The caller measures `responseMs`, from sending to the response head: it reads the clock there
    * anyway, for its metrics, and alone knows how much of the time was spent waiting for a connection.
+   *
+   * @param now on the clock of the pool
    */
-  settle(verdict: Verdict, responseMs: number): void {
+  settle(verdict: Verdict, responseMs: number, now: number): void {
     if (this.#verdict !== undefined) return
     this.#verdict = verdict
-    this.#guard?.settle(this.#entry, verdict, responseMs)
+    this.#breakSilence(verdict, now)
+    this.#guard?.settle(this.#entry, verdict, responseMs, now)
     if (verdict === 'ignored') return
     if (verdict === 'failure') this.member.failures += 1
     this.#learner.learn(this.member, responseMs, verdict)
+  }
+
+  /** Neither a client that left nor a time that ran out is an answer. */
+  #breakSilence(verdict: Verdict, now: number): void {
+    const { member } = this
+    if (this.#waits) member.waiting -= 1
+    if (member.waiting === 0) member.silentSince = undefined
+    else if (verdict === 'success') member.silentSince = now
   }
 
   /** The first call counts. What was never settled said nothing about the backend. */
   release(end: AttemptEnd): void {
     if (this.#end !== undefined) return
     this.#end = end
-    if (this.#verdict === undefined) this.settle('ignored', 0)
+    if (this.#verdict === undefined) this.settle('ignored', 0, 0)
     this.member.inFlight -= 1
   }
 }

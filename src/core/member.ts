@@ -15,6 +15,9 @@ export class Member implements Backend {
   /** Asked by every lease on it. */
   guard: Guard | undefined
   inFlight = 0
+  silentSince: number | undefined
+  /** Attempts that were sent and wait for their answer. */
+  waiting = 0
   /** Every attempt ever sent its way. */
   requests = 0
   /** Those of them that settled as a failure. */

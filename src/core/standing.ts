@@ -132,10 +132,10 @@ export class Standing implements Guard, Neighbours {
     return entry
   }
 
-  settle(entry: number, verdict: Verdict, responseMs: number): void {
+  settle(entry: number, verdict: Verdict, responseMs: number, now: number): void {
     const { breaker } = this
     if (breaker !== undefined) {
-      breaker.settle(entry, verdict, responseMs)
+      breaker.settle(entry, verdict, responseMs, now)
       if (breaker.state !== 'closed') this.#tell()
     }
     if (verdict !== 'ignored') this.health.outcome(verdict === 'failure')

@@ -118,7 +118,7 @@ class Suite {
       if (n === 500) pool.setWeight('A', 0)
       const lease = pool.acquire(this.#request(n))
       if (lease === undefined || lease.member.weight === 0) errors.push('no lease, or one on a backend without weight')
-      lease?.settle('success', 1)
+      lease?.settle('success', 1, 0)
       lease?.release('answered')
     }
     this.#t.ok(errors.length === 0, `in a pool, weight 0 gets nothing and nothing fails: ${errors[0] ?? ''}`)

@@ -21,12 +21,13 @@ export function candidates(weights: readonly number[], inFlight: readonly number
 
 function guarded(id: string, weight: number, inFlight: number): Backend {
   const url = new URL('http://127.0.0.1:9000')
-  return new Proxy<Backend>(Object.freeze({ id, url, weight, inFlight }), {
+  return new Proxy<Backend>(Object.freeze({ id, url, weight, inFlight, silentSince: undefined }), {
     get(backend, key) {
       if (key === 'id') return backend.id
       if (key === 'url') return backend.url
       if (key === 'weight') return backend.weight
       if (key === 'inFlight') return backend.inFlight
+      if (key === 'silentSince') return backend.silentSince
       throw new Error(`An algorithm has no business with "${String(key)}" of a backend`)
     },
   })

@@ -98,6 +98,10 @@ export class Attempt implements Call {
 
   // --- what the connection reports ---
 
+  onSent(now: number): void {
+    this.lease.sent(now)
+  }
+
   onInformation(head: ResponseHead): void {
     try {
       this.exchange.inform(head)
@@ -165,7 +169,7 @@ export class Attempt implements Call {
     this.outcome ??= outcome
     if (this.ms === 0) this.ms = now - this.#startedAt
     // What never got as far as being sent took no time of the backend's.
-    this.lease.settle(verdict, this.sentAt === 0 ? 0 : now - this.sentAt)
+    this.lease.settle(verdict, this.sentAt === 0 ? 0 : now - this.sentAt, now)
   }
 
   #done(): void {

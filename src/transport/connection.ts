@@ -13,7 +13,10 @@ import { parseResponseHead, type ResponseHead } from './response-head.ts'
 export interface Call {
   /** The connection that serves it, or served it last; the connection's to set. */
   connection: Connection | undefined
-  /** When, on the clock of `performance.now()`, its head was written; the connection's to set. */
+  /**
+   * When, on the clock of `performance.now()`, it was written as far as it is: how long a client takes to send its body
+   * is no time of the backend's. The connection's to set.
+   */
   sentAt: number
   readonly method: string
   /** The request head as latin1, ready to be written, with the empty line. */
@@ -27,6 +30,8 @@ export interface Call {
   readonly limits: CallLimits
   /** When, on the clock of `performance.now()`, the answer's head must be there at the latest. */
   readonly headBy: number
+  /** All of the request is written, at `now` on the clock of `performance.now()`. */
+  onSent(now: number): void
   /** An interim answer; the final one is still to come. */
   onInformation(head: ResponseHead): void
   /**
@@ -268,6 +273,7 @@ export class Connection {
     this.#headBy = call.headBy
     this.#socket.write(call.head, 'latin1')
     if (body === undefined) {
+      call.onSent(this.#activity)
       this.#arm(this.#deadline(call))
     } else {
       this.#sending = true
@@ -312,7 +318,10 @@ export class Connection {
     // A body that was still flowing when the time for the whole was up is not cut for having been long.
     if (this.#activity >= this.#headBy) this.#headBy = Infinity
     if (chunked) this.#socket.write(`0\r\n${trailers}\r\n`, 'latin1')
-    if (this.#state === WAIT_HEAD) this.#arm(this.#deadline(call))
+    if (this.#state !== WAIT_HEAD) return
+    call.sentAt = this.#activity
+    call.onSent(this.#activity)
+    this.#arm(this.#deadline(call))
   }
 
   #onDrain(): void {

@@ -90,6 +90,8 @@ class CheckCall implements Call {
     this.head = `${method} ${path} HTTP/1.1\r\nHost: ${host ?? backendHost}\r\nUser-Agent: sluice-check\r\n${fields}\r\n`
   }
 
+  onSent(): void {}
+
   onInformation(): void {}
 
   onUpgrade(): undefined {

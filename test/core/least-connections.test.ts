@@ -7,7 +7,7 @@ import { test } from 'tap'
 import { leastConnections } from '../../src/core/algorithms/least-connections.ts'
 import { weightedRoundRobin } from '../../src/core/algorithms/weighted-round-robin.ts'
 import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
-import { candidates, members, request } from '../../src/testing/backends.ts'
+import { candidates, member, members, request } from '../../src/testing/backends.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const deps = { clock: new VirtualClock(), random: () => 0 }
@@ -43,7 +43,10 @@ void test('equal ratios of unequal numbers tie', async (t) => {
 void test('nobody to pick is an error, and so are options', async (t) => {
   t.throws(() => make().pick([], request()), /no candidate/)
   t.throws(() => make().pick(members(0, 0), request()), /Every weight is 0/)
-  t.throws(() => leastConnections({ key: 1 }, deps), /no options.*key/)
+  t.throws(() => leastConnections({ key: 1 }, deps), /only slow.*key/)
+  for (const slow of [1, -3, NaN, Infinity, '3', null]) {
+    t.throws(() => leastConnections({ slow }, deps), /slow must be a number above 1, or 0/)
+  }
 })
 
 void test('what fails fast and looks idle gets at most its share, and is not given up', async (t) => {
@@ -113,4 +116,137 @@ void test('property: idle, it is weighted round robin, pick for pick', async () 
       return weights.every(() => mine.pick(list, request()) === other.pick(list, request()))
     }),
   )
+})
+
+/** A pool of three that answer in 20 ms, with a clock of its own. */
+function underLoad(options?: object) {
+  const clock = new VirtualClock()
+  const algorithm = leastConnections(options, { clock, random: () => 0 })
+  const [a, b, c] = [member('A'), member('B'), member('C')]
+  const list = [a, b, c]
+  /** While the others answer in 20 ms, A takes so long, so many times. */
+  const answer = (ms: number, times = 1): void => {
+    for (let n = 0; n < times; n += 1) {
+      algorithm.learn?.(a, ms, 'success')
+      for (const other of [b, c, b, c]) algorithm.learn?.(other, 20, 'success')
+    }
+  }
+  /** How many of so many picks A gets. */
+  const toA = (times: number): number => {
+    let got = 0
+    for (let n = 0; n < times; n += 1) if (algorithm.pick(list, request()) === a) got += 1
+    return got
+  }
+  answer(20, 20)
+  return { clock, algorithm, list, a, b, c, answer, toA }
+}
+
+void test('whoever takes three times as long as is typical counts for that many times what it has to do', async (t) => {
+  const { a, b, c, answer, toA } = underLoad()
+  answer(1000)
+  t.equal(toA(9), 3, 'once may be chance')
+  answer(1000)
+  t.equal(toA(9), 0, 'twice is none')
+  for (const each of [b, c]) each.inFlight = 2
+  t.equal(toA(9), 0, 'idle, it is still worse than others with two requests under way')
+  for (const each of [b, c]) each.inFlight = 5
+  t.equal(toA(1), 1, 'but not than others with five')
+  a.inFlight = 1
+  t.equal(toA(9), 0)
+  answer(1000, 50)
+  for (const each of [b, c]) each.inFlight = 15
+  t.equal(toA(1), 1, 'as slow as can be, it is still not shut out')
+})
+
+void test('what was slow is forgiven by answers, and by time', async (t) => {
+  const { clock, answer, toA } = underLoad()
+  answer(1000, 10)
+  answer(20, 8)
+  t.equal(toA(9), 0)
+  answer(20, 8)
+  t.equal(toA(9), 3, 'a score of ordinary answers says that it is over')
+  answer(1000, 10)
+  clock.advance(2000)
+  t.equal(toA(9), 0)
+  clock.advance(4000)
+  t.equal(toA(9), 3, 'nobody is shut out for want of requests')
+})
+
+void test('everyone is slow once in a while: that moves nothing', async (t) => {
+  const { algorithm, list, toA } = underLoad()
+  for (const each of list) algorithm.learn?.(each, 30_000, 'success')
+  t.equal(toA(9), 3, 'one long poll each')
+  for (let n = 0; n < 200; n += 1) for (const each of list) algorithm.learn?.(each, 30_000, 'success')
+  t.equal(toA(9), 3, 'and when all have become slow, that is what is typical')
+})
+
+void test('differences that nobody could feel are none', async (t) => {
+  const algorithm = make()
+  const [near, far] = [member('A'), member('B')]
+  for (let n = 0; n < 100; n += 1) {
+    algorithm.learn?.(near, 1, 'success')
+    algorithm.learn?.(far, 10, 'success')
+  }
+  t.equal(Array.from({ length: 4 }, () => algorithm.pick([near, far], request()).id).join(''), 'ABAB')
+})
+
+void test('nothing is known before there are answers, and nothing is learned from none', async (t) => {
+  const { a, algorithm, toA } = underLoad()
+  for (const ms of [NaN, Infinity, -Infinity, NaN]) algorithm.learn?.(a, ms, 'success')
+  t.equal(toA(9), 3)
+  const fresh = make()
+  const [first, other] = [member('A'), member('B')]
+  for (let n = 0; n < 15; n += 1) fresh.learn?.(first, 1000, 'success')
+  t.equal(Array.from({ length: 2 }, () => fresh.pick([first, other], request()).id).join(''), 'AB')
+})
+
+void test('a failure that took long is slow, one that was fast is not fast', async (t) => {
+  const { a, algorithm, toA } = underLoad()
+  for (let n = 0; n < 4; n += 1) algorithm.learn?.(a, 15_000, 'failure')
+  toA(40)
+  t.equal(toA(20), 0, 'when its failures have long been paid for')
+  const other = underLoad()
+  for (let n = 0; n < 20; n += 1) {
+    other.answer(100)
+    for (let m = 0; m < 20; m += 1) other.algorithm.learn?.(other.a, 0, 'failure')
+  }
+  other.toA(2000)
+  t.equal(other.toA(20), 0, 'one that fails at once now and then is as slow as its answers')
+})
+
+void test('who has gone silent stands out, until it answers', async (t) => {
+  const { clock, a, b, answer, toA } = underLoad()
+  clock.advance(1000)
+  a.silentSince = clock.now()
+  clock.advance(319)
+  b.silentSince = clock.now()
+  t.equal(toA(9), 3, '16 answers of 20 ms are 320: not yet')
+  clock.advance(1)
+  t.equal(toA(30), 0)
+  a.silentSince = undefined
+  answer(321)
+  t.equal(toA(9), 0, 'its answer came late')
+  answer(20, 30)
+  t.ok(toA(9) >= 2)
+})
+
+void test('all silent is as good as none', async (t) => {
+  const { clock, list, toA } = underLoad()
+  for (const each of list) each.silentSince = clock.now()
+  clock.advance(60_000)
+  t.ok(toA(9) >= 2)
+})
+
+void test('slow: 0 is the classic algorithm, slow: 2 is stricter', async (t) => {
+  const never = underLoad({ slow: 0 })
+  never.answer(1000, 100)
+  never.a.silentSince = 0
+  never.clock.advance(60_000)
+  t.equal(never.toA(9), 3)
+  const strict = underLoad({ slow: 2 })
+  strict.answer(56, 100)
+  t.equal(strict.toA(9), 0)
+  const ordinary = underLoad()
+  ordinary.answer(56, 100)
+  t.equal(ordinary.toA(9), 3)
 })

@@ -118,13 +118,36 @@ void test('a lease counts once, whatever is called how often', async (t) => {
   const { member: it } = lease
   t.match(it, { inFlight: 1, requests: 1, failures: 0 })
   t.same([lease.verdict, lease.end], [undefined, undefined])
-  lease.settle('failure', 5)
-  lease.settle('failure', 5)
-  lease.settle('success', 5)
+  lease.settle('failure', 5, 0)
+  lease.settle('failure', 5, 0)
+  lease.settle('success', 5, 0)
   lease.release('failed')
   lease.release('aborted')
   t.match(it, { inFlight: 0, requests: 1, failures: 1 })
   t.same([lease.verdict, lease.end], ['failure', 'failed'])
+})
+
+void test('silence: since when requests that were sent wait without a good answer', async (t) => {
+  const one = member('A')
+  const { pool } = setUp([one])
+  const lease = (): Lease => acquired(pool)
+  const [first, second, third] = [lease(), lease(), lease()]
+  t.equal(one.silentSince, undefined, 'what is not sent yet waits for nobody')
+  first.sent(10)
+  second.sent(20)
+  second.sent(25)
+  t.equal(one.silentSince, 10)
+  third.settle('success', 1, 30)
+  t.equal(one.silentSince, 30, 'an answer to what was not sent whole is one')
+  const late = lease()
+  late.sent(40)
+  late.settle('failure', 10, 50)
+  late.sent(55)
+  second.release('aborted')
+  t.equal(one.silentSince, 30, 'a time that ran out and a client that left are none')
+  first.settle('success', 50, 60)
+  t.equal(one.silentSince, undefined, 'nobody waits')
+  t.equal(one.waiting, 0)
 })
 
 void test('an algorithm learns successes and failures, nothing else', async (t) => {
@@ -134,12 +157,12 @@ void test('an algorithm learns successes and failures, nothing else', async (t) 
     pick: (candidates, info) => plain.pick(candidates, info),
     learn: (backend, responseMs, verdict) => void learned.push([backend.id, responseMs, verdict]),
   })
-  acquired(pool).settle('success', 1)
-  acquired(pool).settle('failure', 2)
-  acquired(pool).settle('ignored', 3)
+  acquired(pool).settle('success', 1, 0)
+  acquired(pool).settle('failure', 2, 0)
+  acquired(pool).settle('ignored', 3, 0)
   const late = acquired(pool)
   late.release('aborted')
-  late.settle('failure', 4)
+  late.settle('failure', 4, 0)
   t.same(learned, [
     ['A', 1, 'success'],
     ['A', 2, 'failure'],
@@ -152,7 +175,7 @@ void test('a lease on who was removed ends like any other', async (t) => {
   const { pool } = setUp(members(1, 1))
   const lease = acquired(pool)
   pool.remove(lease.member.id)
-  lease.settle('success', 1)
+  lease.settle('success', 1, 0)
   lease.release('answered')
   t.equal(lease.member.inFlight, 0)
 })
@@ -222,7 +245,7 @@ void test('an algorithm that fails to learn is reported and does no harm', async
     },
   })
   const lease = acquired(pool)
-  lease.settle('success', 1)
+  lease.settle('success', 1, 0)
   lease.release('answered')
   t.match(errors, [/cannot learn/])
   t.equal(lease.member.inFlight, 0)
@@ -237,7 +260,7 @@ void test('the algorithm can be replaced while leases are out', async (t) => {
     learn: (backend) => void learned.push(backend.id),
   })
   t.equal(acquired(pool).member.id, 'B')
-  lease.settle('success', 1)
+  lease.settle('success', 1, 0)
   t.same(learned, ['A'], 'what was under way teaches the new one')
 })
 
@@ -252,12 +275,12 @@ void test('property: whatever happens in whatever order, in-flight is the leases
         const lease = leases[nth % Math.max(1, leases.length)]
         const id = all[who]?.id ?? ''
         if (kind === 0) leases.push(...[pool.acquire(request())].filter((each) => each !== undefined))
-        else if (kind === 1) lease?.settle('failure', 1)
+        else if (kind === 1) lease?.settle('failure', 1, 0)
         else if (kind === 2) lease?.release('answered')
         else if (kind === 3) pool.setAvailable(id, nth % 2 === 0)
         else if (kind === 4) pool.setWeight(id, nth % 3)
         else if (kind === 5) lease?.release('aborted')
-        else lease?.settle('ignored', 1)
+        else lease?.settle('ignored', 1, 0)
       }
       return all.every((each) => {
         const own = leases.filter((lease) => lease.member === each)

@@ -135,7 +135,8 @@ void test('answering 500 to all its requests, but not to checks', async (t) => {
 
 void test('fifty times as slow: its breaker leaves it alone, its checks do not matter', async (t) => {
   const slowCall = { slowCall: 100, slowCallRate: 0.5, minimum: 3, window: 1000 }
-  const all = await scene(t, { algorithm: 'least-connections', breaker: { ...BREAKER, ...slowCall } })
+  const algorithm = { type: 'least-connections', slow: 0 }
+  const all = await scene(t, { algorithm, breaker: { ...BREAKER, ...slowCall } })
   const { moody, gateway, traffic } = all
   await moody.be('slow', 'well')
   const { cause } = await gateway.seen.next({ backend: 'moody', what: 'breaker', from: 'closed', to: 'open' })
@@ -146,6 +147,24 @@ void test('fifty times as slow: its breaker leaves it alone, its checks do not m
   await moody.be('well')
   await gateway.seen.next({ backend: 'moody', what: 'breaker', to: 'closed' })
   await traffic.moreBy('moody', 20)
+  await traffic.stop()
+  t.same(traffic.failures, [])
+  t.same(gateway.seen.story(undefined, 'health'), [], 'slow is not sick')
+})
+
+void test('as slow as that and no limit configured: least connections leaves it alone, and comes back to it', async (t) => {
+  const all = await scene(t, { algorithm: 'least-connections', breaker: false })
+  const { moody, gateway, traffic } = all
+  await traffic.more(50)
+  await moody.be('slow', 'well')
+  // A few have to be slow before it shows, and some were on their way.
+  await traffic.moreBy('moody', 6)
+  const before = traffic.by('moody')
+  await traffic.more(200)
+  const after = traffic.by('moody') - before
+  t.ok(after <= 10, `${after} of 200 went to the slow one`)
+  await moody.be('well')
+  await traffic.moreBy('moody', 100)
   await traffic.stop()
   t.same(traffic.failures, [])
   t.same(gateway.seen.story(undefined, 'health'), [], 'slow is not sick')

@@ -28,6 +28,13 @@ function slow(nth: number, slowness: number): (world: World) => void {
   }
 }
 
+function hang(nth: number): (world: World) => void {
+  return ({ servers }) => {
+    const server = servers[nth]
+    if (server !== undefined) server.hangs = true
+  }
+}
+
 function available(nth: number, isAvailable: boolean): (world: World) => void {
   return ({ pool }) => pool.setAvailable(`server-${nth}`, isAvailable)
 }
@@ -48,6 +55,14 @@ export const SCENARIOS = {
     forMs: 80_000,
     fromMs: 20_000,
     events: [[20_000, slow(0, 50)]],
+  },
+  hang: {
+    ...FIVE,
+    name: 'one hangs for 10 s, 60 % of the rest',
+    perSecond: 0.6 * 4 * EACH_PER_SECOND,
+    forMs: 30_000,
+    fromMs: 20_000,
+    events: [[20_000, hang(0)]],
   },
   failing: {
     ...FIVE,

@@ -49,6 +49,8 @@ export interface Result {
   /** The most that ever waited at one server. */
   readonly largestQueue: number
   readonly failed: number
+  /** Those that went to a server that hung; they are never answered, nor counted above. */
+  readonly caught: number
 }
 
 /** One machine behind a member: a queue in order of arrival, and slots. */
@@ -57,6 +59,9 @@ export class Server {
   slowness = 1
   /** When set, every request fails after this time, without waiting. */
   failsAfterMs: number | undefined
+  /** When set, no request that comes now is ever answered. */
+  hangs = false
+  caught = 0
   largestQueue = 0
   measured = 0
   #busy = 0
@@ -72,6 +77,10 @@ export class Server {
   }
 
   serve(onStart: () => void, onEnd: (ok: boolean) => void): void {
+    if (this.hangs) {
+      this.caught += 1
+      return
+    }
     if (this.failsAfterMs !== undefined) {
       this.#time.schedule(() => onEnd(false), this.failsAfterMs)
       return
@@ -140,6 +149,7 @@ class Simulation {
       shares: this.#servers.map((server) => server.measured / measured),
       largestQueue: this.#servers.reduce((most, server) => Math.max(most, server.largestQueue), 0),
       failed: this.#failed / measured,
+      caught: this.#servers.reduce((sum, { caught }) => sum + caught, 0),
     }
   }
 
@@ -152,14 +162,15 @@ class Simulation {
     this.#serve(lease, server, now, now >= (this.#scenario.fromMs ?? 0))
   }
 
-  #serve(lease: Lease, server: Server, arrivedAt: number, isMeasured: boolean): void {
+  #serve(lease: Lease, server: Server, now: number, isMeasured: boolean): void {
     if (isMeasured) server.measured += 1
     const onStart = (): void => {
-      if (isMeasured) this.#waitedMs += this.#time.now() - arrivedAt
+      if (isMeasured) this.#waitedMs += this.#time.now() - now
     }
+    lease.sent(now)
     server.serve(onStart, (ok) => {
-      const ms = this.#time.now() - arrivedAt
-      lease.settle(ok ? 'success' : 'failure', ms)
+      const ms = this.#time.now() - now
+      lease.settle(ok ? 'success' : 'failure', ms, this.#time.now())
       lease.release(ok ? 'answered' : 'failed')
       if (!isMeasured) return
       if (ok) this.#answeredMs.push(ms)

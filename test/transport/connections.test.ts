@@ -3,52 +3,27 @@
  */
 import { test } from 'tap'
 
-import type { Call, CallLimits, Connection } from '../../src/transport/connection.ts'
 import { Connections } from '../../src/transport/connections.ts'
 import type { AttemptError } from '../../src/transport/failure.ts'
 import type { ResponseHead } from '../../src/transport/response-head.ts'
+import { BareGet } from '../helpers/call.ts'
 import { guarded, rawBackend } from '../helpers/raw.ts'
 
-class Get implements Call {
-  connection: Connection | undefined
-  sentAt = 0
-  readonly method = 'GET'
-  readonly head: string
-  readonly body = undefined
-  readonly repeatable = false
-  readonly upgrade = ''
-  readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000, tunnelMs: 10_000 }
-  readonly headBy = Infinity
-  readonly abandoned = false
-  readonly flushed = false
+class Get extends BareGet {
   readonly #answered: (status: number) => void
   readonly #failed: (error: AttemptError) => void
 
   constructor(path: string, answered: (status: number) => void, failed: (error: AttemptError) => void) {
-    this.head = `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+    super(path)
     this.#answered = answered
     this.#failed = failed
   }
 
-  onInformation(): void {}
-
-  onUpgrade(): undefined {
-    return undefined
-  }
-
-  onHead(): void {}
-
-  onData(): boolean {
-    return true
-  }
-
-  onEnd(): void {}
-
-  onWhole(head: ResponseHead): void {
+  override onWhole(head: ResponseHead): void {
     this.#answered(head.status)
   }
 
-  onFailure(error: AttemptError): void {
+  override onFailure(error: AttemptError): void {
     this.#failed(error)
   }
 }

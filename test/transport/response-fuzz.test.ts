@@ -7,7 +7,6 @@ import { get as httpGet } from 'node:http'
 import { test } from 'tap'
 
 import { ChunkedDecoder } from '../../src/transport/chunked.ts'
-import type { Call, CallLimits, Connection } from '../../src/transport/connection.ts'
 import { Connections } from '../../src/transport/connections.ts'
 import type { AttemptError } from '../../src/transport/failure.ts'
 import {
@@ -18,6 +17,7 @@ import {
   type ResponseHead,
 } from '../../src/transport/response-head.ts'
 import { seededRandom } from '../../src/testing/random.ts'
+import { BareGet } from '../helpers/call.ts'
 import { bytesOf, guarded, inTurn, rawBackend } from '../helpers/raw.ts'
 
 interface Seen {
@@ -28,51 +28,38 @@ interface Seen {
 }
 
 /** What our transport makes of the answer; undefined when it refuses. */
-class Reader implements Call {
-  connection: Connection | undefined
-  sentAt = 0
-  readonly method = 'GET'
-  readonly head: string
-  readonly body = undefined
-  readonly repeatable = false
-  readonly upgrade = ''
-  readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000, tunnelMs: 10_000 }
-  readonly headBy = Infinity
-  readonly abandoned = false
-  readonly flushed = false
+class Reader extends BareGet {
   readonly #done: (seen: Seen | undefined) => void
   #head: ResponseHead | undefined
   #content = ''
 
   constructor(path: string, done: (seen: Seen | undefined) => void) {
-    this.head = `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+    super(path)
     this.#done = done
   }
 
-  onInformation(): void {}
-
-  onUpgrade(): never {
+  override onUpgrade(): never {
     throw new Error('nobody asked for it')
   }
 
-  onHead(head: ResponseHead): void {
+  override onHead(head: ResponseHead): void {
     this.#head = head
   }
 
-  onData(chunk: Buffer): boolean {
+  override onData(chunk: Buffer): boolean {
     this.#content += chunk.toString('latin1')
     return true
   }
 
-  onEnd(): void {
+  override onEnd(): void {
     if (this.#head !== undefined) this.onWhole(this.#head, this.#content)
   }
 
-  onWhole({ status, reason, fields }: ResponseHead, content: string): void {
+  override onWhole({ status, reason, fields }: ResponseHead, content: string): void {
     this.#done({ status, reason, fields, content })
   }
 
-  onFailure(_error: AttemptError): void {
+  override onFailure(_error: AttemptError): void {
     this.#done(undefined)
   }
 }
