@@ -4,7 +4,6 @@
 import fp from 'fastify-plugin'
 
 import { Checker, CheckPlaces, firstDelay, type CheckResult } from '../src/core/checker.ts'
-import type { Health } from '../src/core/health.ts'
 import { probeFor } from '../src/transport/probe.ts'
 import { systemClock } from '../src/transport/system-clock.ts'
 import type { PoolEntry } from '../src/transport/forwarding.ts'
@@ -29,12 +28,12 @@ export default fp(
       const probe = probeFor(active, secure)
       stops.push(() => probe.stop())
       for (const [index, member] of members.entries()) {
-        const health = standings.of(member)?.health
-        if (health === undefined) continue
+        const standing = standings.of(member)
+        if (standing === undefined) continue
         const backend = member.id
         const checked = {
           backend: member,
-          onResult: (result: CheckResult) => tell(health, result),
+          onResult: (result: CheckResult) => standing.checked(result),
           onOverdue: (lateMs: number) =>
             app.events.emit({
               what: 'check',
@@ -47,6 +46,7 @@ export default fp(
         }
         const checker = new Checker(checked, active, { clock: systemClock, random: Math.random, probe, places })
         checkers.set(member, checker)
+        standing.wantsCheck = () => checker.hurry()
         checker.start(firstDelay(index, members.length, active.intervalMs))
         stops.push(() => checker.stop())
       }
@@ -54,9 +54,3 @@ export default fp(
   },
   { name: 'sluice-checks', dependencies: ['sluice-snapshot', 'sluice-events'] },
 )
-
-function tell(health: Health, result: CheckResult): boolean {
-  if (result.ok) health.checkPassed(result.degraded)
-  else health.checkFailed(result.reason)
-  return health.changing
-}

@@ -57,6 +57,8 @@ interface Closed {
 
 interface Open {
   readonly is: 'open'
+  /** Whether what opened it was that there was no connection. */
+  readonly unreachable: boolean
   readonly forMs: number
   readonly until: number
   readonly cancelTimer: () => void
@@ -137,7 +139,13 @@ export class Breaker {
     const state = this.#state
     const slow = this.#rules.slowCallMs > 0 && responseMs > this.#rules.slowCallMs
     if (state.is === 'half-open') this.#judge(state, verdict, slow, now)
-    else if (state.is === 'closed' && verdict !== 'ignored') this.#record(state, verdict === 'failure', slow, now)
+    else if (state.is === 'closed' && verdict !== 'ignored') this.#record(state, verdict, slow, now)
+  }
+
+  /** The backend can be reached: a breaker that is open because it could not be lets its trials in now. */
+  reached(): void {
+    const state = this.#state
+    if (state.is === 'open' && state.unreachable) this.#halfOpen(state, 'its checks pass')
   }
 
   /** For a backend that is gone: nothing flips any more, and no timer is left. */
@@ -149,41 +157,43 @@ export class Breaker {
     this.#state = { is: 'stopped', was }
   }
 
-  #record(state: Closed, failed: boolean, slow: boolean, now: number): void {
+  #record(state: Closed, verdict: Verdict, slow: boolean, now: number): void {
     const counts = this.#counts
     counts.moveTo(now)
     counts.count(CALLS)
-    if (failed) counts.count(FAILED)
+    if (verdict !== 'success') counts.count(FAILED)
     if (slow) counts.count(SLOW)
     const cause = causeToTrip(this.#rules, counts.sum(CALLS), counts.sum(FAILED), counts.sum(SLOW))
     if (cause === undefined) return
     if (now - state.since >= this.#probationMs) this.#reopenings = 0
-    this.#open(cause, now)
+    this.#open(cause, now, verdict === 'unreachable')
   }
 
   #judge(state: HalfOpen, verdict: Verdict, slow: boolean, now: number): void {
     state.trials -= 1
     if (verdict === 'ignored') return
-    if (verdict === 'failure' || slow) {
+    const failed = verdict !== 'success'
+    if (failed || slow) {
       this.#reopenings += 1
-      this.#open(verdict === 'failure' ? 'a trial failed' : `a trial took over ${this.#rules.slowCallMs} ms`, now)
+      const cause = failed ? 'a trial failed' : `a trial took over ${this.#rules.slowCallMs} ms`
+      this.#open(cause, now, verdict === 'unreachable')
       return
     }
     state.successes += 1
     if (state.successes >= this.#rules.halfOpen) this.#close(state.successes, now)
   }
 
-  #open(cause: string, now: number): void {
+  #open(cause: string, now: number, unreachable: boolean): void {
     const forMs = this.#openMs * (1 + JITTER * (2 * this.#random() - 1))
     const cancelTimer = this.#clock.schedule(() => this.#halfOpen(state), forMs)
-    const state: Open = { is: 'open', forMs, until: now + forMs, cancelTimer }
+    const state: Open = { is: 'open', unreachable, forMs, until: now + forMs, cancelTimer }
     this.#flip(state, cause)
   }
 
   /** By the timer, or by the first who comes when it is due: both are right, and a clock that stands still hinders none. */
-  #halfOpen(state: Open): void {
+  #halfOpen(state: Open, cause = `${readable(state.forMs)} are over`): void {
     state.cancelTimer()
-    this.#flip({ is: 'half-open', trials: 0, successes: 0 }, `${readable(state.forMs)} are over`)
+    this.#flip({ is: 'half-open', trials: 0, successes: 0 }, cause)
   }
 
   #close(successes: number, now: number): void {

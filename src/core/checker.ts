@@ -84,6 +84,8 @@ export class Checker {
   readonly #options: CheckerOptions
   /** Ends what goes on: waiting for its time, waiting for a place, or a check. */
   #cancel: (() => void) | undefined
+  /** The same, while it waits for its time. */
+  #cancelWait: (() => void) | undefined
   #cancelWatch: (() => void) | undefined
   #failedInRow = 0
   #stopped = false
@@ -106,6 +108,15 @@ export class Checker {
     this.#plan(delayMs)
   }
 
+  /** Something is changing: the next check comes soon, should it still be far. */
+  hurry(): void {
+    if (this.#cancelWait === undefined || this.#stopped) return
+    const delayMs = this.#nextDelay(true, 0)
+    if (this.#options.clock.now() + delayMs >= this.#dueAt) return
+    this.#cancelWait()
+    this.#plan(delayMs)
+  }
+
   /** Nothing is checked any more, and a check under way is given up, whether or not its probe gives up, too. */
   stop(): void {
     if (this.#stopped) return
@@ -117,7 +128,7 @@ export class Checker {
   #plan(delayMs: number): void {
     const { clock } = this.#options
     this.#dueAt = clock.now() + delayMs
-    this.#cancel = clock.schedule(() => this.#ask(), delayMs)
+    this.#cancelWait = this.#cancel = clock.schedule(() => this.#ask(), delayMs)
     this.#watch(delayMs + OVERDUE * this.#rules.intervalMs)
   }
 
@@ -133,6 +144,7 @@ export class Checker {
 
   #ask(): void {
     const { places } = this.#options
+    this.#cancelWait = undefined
     let granted = false
     const takeBack = places.request(() => {
       granted = true

@@ -6,6 +6,7 @@
  * README.md shows it as a diagram; a test holds the two together.
  */
 import type { Clock } from './clock.ts'
+import type { Verdict } from './lease.ts'
 import { CountWindow, TimeWindow, type OutcomeWindow } from './window.ts'
 
 export type HealthState = 'healthy' | 'degraded' | 'unhealthy' | 'warming'
@@ -63,6 +64,8 @@ export interface HealthOptions {
 
 /** Good checks in a row that prove a degraded backend healthy: one more than brings it back. */
 const PROOF = 3
+/** Who cannot be reached is most likely being restarted: so many checks come soon, before it is taken for down. */
+const RESTART_CHECKS = 10
 /** The share of a warming backend, by thirds of its time; the whole of it then. */
 const WARMING = [0.1, 0.3, 0.5] as const
 /** Half of its failures send a warming backend back, as soon as there are this many outcomes: it gets few. */
@@ -157,6 +160,8 @@ export class Health {
   #ejectedUntil = -Infinity
   #ejections = 0
   #ejectedByRequests = false
+  /** Whether the last request that went badly got no connection: then checks that get one say that this is over. */
+  #unreachable = false
   /** Since when it has had traffic, which is when it can behave. */
   #backSince: number
   #joining = false
@@ -193,9 +198,18 @@ export class Health {
 
   /** Whether it is on its way from one state to another by its checks, so that the next one should come soon. */
   get changing(): boolean {
-    // One that stays out although it has risen waits for its ejection to end.
-    if (this.#state === 'unhealthy') return this.#goodInRow > 0 && this.#goodInRow < (this.#rules.active?.rise ?? 0)
+    if (this.#state === 'unhealthy') {
+      // One that stays out although it has risen waits for its ejection to end; one that is not there may be back soon.
+      const mayBeBack = this.#unreachable && this.#ejectedByRequests && this.#failedInRow < RESTART_CHECKS
+      return !this.risen && (this.#goodInRow > 0 || mayBeBack)
+    }
     return this.#failedInRow > 0 || (this.#state === 'degraded' && !this.#saysDegraded && this.#goodInRow < PROOF)
+  }
+
+  /** Whether its last checks are enough of them to bring it back. */
+  get risen(): boolean {
+    const { active } = this.#rules
+    return active !== undefined && this.#goodInRow >= active.rise
   }
 
   /** What is known, for whoever looks from outside. */
@@ -234,8 +248,10 @@ export class Health {
   }
 
   /** How a request went. */
-  outcome(failed: boolean): void {
+  outcome(verdict: Exclude<Verdict, 'ignored'>): void {
     if (this.#window === undefined || this.#stopped) return
+    const failed = verdict !== 'success'
+    if (failed) this.#unreachable = verdict === 'unreachable'
     this.#window.add(failed)
     // There is nothing for who is healthy to recover from.
     if (failed || this.#state !== 'healthy') this.#judge(!failed)
@@ -302,6 +318,8 @@ export class Health {
     const behaved = Math.floor((now - this.#backSince) / passive.ejectionMs)
     this.#ejections = Math.max(0, this.#ejections - behaved)
     if (!ejected) return
+    // It could not be reached since: what checks found before says nothing.
+    if (this.#unreachable) this.#goodInRow = 0
     this.#ejections = Math.min(MAX_EJECTIONS, this.#ejections + 1)
     this.#ejectedByRequests = strategy !== 'all' || active === undefined
     this.#ejectFor(passive.ejectionMs * this.#ejections)
@@ -379,8 +397,9 @@ export class Health {
 
   comesBack(): string | undefined {
     const { active, strategy } = this.#rules
-    const served = this.#clock.now() >= this.#ejectedUntil
-    const risen = active === undefined || this.#goodInRow >= active.rise
+    const { risen: proven } = this
+    const served = this.#clock.now() >= this.#ejectedUntil || (proven && this.#unreachable)
+    const risen = active === undefined || proven
     // Where both had to say so to take it out, either is enough to bring it back.
     const back =
       strategy === 'all'

@@ -5,8 +5,11 @@
  */
 import type { Member } from './member.ts'
 
-/** How an attempt went for the backend's reputation; `ignored` is what says nothing about it, such as a client that left. */
-export type Verdict = 'success' | 'failure' | 'ignored'
+/**
+ * How an attempt went for the backend's reputation. `unreachable` is a failure to get a connection at all, which a check
+ * that gets one disproves; `ignored` is what says nothing about it, such as a client that left.
+ */
+export type Verdict = 'success' | 'failure' | 'unreachable' | 'ignored'
 
 /** How an attempt ended: whole answer sent, no answer, an answer cut off by the backend, or the client left. */
 export type AttemptEnd = 'answered' | 'failed' | 'broken' | 'aborted'
@@ -77,8 +80,8 @@ export class Lease {
     this.#breakSilence(verdict, now)
     this.#guard?.settle(this.#entry, verdict, responseMs, now)
     if (verdict === 'ignored') return
-    if (verdict === 'failure') this.member.failures += 1
-    this.#learner.learn(this.member, responseMs, verdict)
+    if (verdict !== 'success') this.member.failures += 1
+    this.#learner.learn(this.member, responseMs, verdict === 'success' ? verdict : 'failure')
   }
 
   /** Neither a client that left nor a time that ran out is an answer. */

@@ -3,6 +3,7 @@
  * their way in and out; the pool is told whenever the answer changes, and never asks.
  */
 import { Breaker, type BreakerRules, type BreakerState } from './breaker.ts'
+import type { CheckResult } from './checker.ts'
 import type { Clock, Random } from './clock.ts'
 import { Health, type HealthRules, type HealthState, type Neighbours } from './health.ts'
 import type { Guard, Verdict } from './lease.ts'
@@ -92,6 +93,8 @@ export class Standing implements Guard, Neighbours {
   readonly member: Member
   readonly health: Health
   readonly breaker: Breaker | undefined
+  /** Called when how requests went has changed something that checks should look at soon. */
+  wantsCheck: (() => void) | undefined
   readonly #pool: Pool
   readonly #all: Standings
 
@@ -108,6 +111,7 @@ export class Standing implements Guard, Neighbours {
         // The cause before its effect, such as a pool without backends.
         onFlip({ what: 'health', backend, from, to, cause })
         this.#tell()
+        if (this.health.changing) this.wantsCheck?.()
       },
       onShare: () => this.#tell(),
     })
@@ -138,7 +142,17 @@ export class Standing implements Guard, Neighbours {
       breaker.settle(entry, verdict, responseMs, now)
       if (breaker.state !== 'closed') this.#tell()
     }
-    if (verdict !== 'ignored') this.health.outcome(verdict === 'failure')
+    if (verdict !== 'ignored') this.health.outcome(verdict)
+  }
+
+  /** What a check has found. @returns whether the next one should come soon */
+  checked(result: CheckResult): boolean {
+    const { health, breaker } = this
+    if (result.ok) {
+      health.checkPassed(result.degraded)
+      if (health.risen) breaker?.reached()
+    } else health.checkFailed(result.reason)
+    return health.changing
   }
 
   mayEject(): boolean {

@@ -152,7 +152,7 @@ export class Attempt implements Call {
 
   onFailure(error: AttemptError): void {
     this.exchange.body?.hold()
-    this.#settle(FAILURES[error.kind].blame === 'backend' ? 'failure' : 'ignored', error.kind)
+    this.#settle(FAILURES[error.kind].verdict, error.kind)
     this.lease.release(this.exchange.begun ? 'broken' : 'failed')
     this.#decider.failed(this.exchange, error)
   }

@@ -758,6 +758,36 @@ void test('property: observing, it flips as it would enforcing', async () => {
   )
 })
 
+void test('open for want of a connection, it lets trials in as soon as there is one', async (t) => {
+  const { breaker, call, flips, clock } = bench()
+  call('unreachable', RULES.minimum)
+  t.same(flips.splice(0), ['closed > open: 20 of 20 requests failed'])
+  breaker.reached()
+  t.same(flips.splice(0), ['open > half-open: its checks pass'])
+  t.equal(clock.pending, 0)
+  call('unreachable')
+  t.same(flips.splice(0), ['half-open > open: a trial failed'])
+  clock.advance(9999)
+  t.equal(breaker.state, 'open', 'a trial that failed doubles its time all the same')
+  breaker.reached()
+  call('success', RULES.halfOpen)
+  t.equal(breaker.state, 'closed')
+  breaker.reached()
+  t.equal(breaker.state, 'closed')
+})
+
+void test('open for anything else, it takes no notice of connections', async (t) => {
+  const { breaker, call } = bench()
+  call('unreachable', RULES.minimum - 1)
+  call('failure')
+  t.equal(breaker.state, 'open')
+  breaker.reached()
+  t.equal(breaker.state, 'open')
+  breaker.stop()
+  breaker.reached()
+  t.equal(breaker.state, 'open')
+})
+
 void test('property: never more trials under way than there are places', async () => {
   assert(
     property(integer({ min: 1, max: 5 }), array(tuple(boolean(), integer({ min: 0, max: 9 }))), (halfOpen, all) => {

@@ -271,6 +271,25 @@ void test('checks come every second while something changes, and more often when
   t.same(beginnings(quick), [0, 250, 500, 750, 1000])
 })
 
+void test('in a hurry the next check comes within a second, unless it does anyway or is under way', async (t) => {
+  const made = bench({ answer: () => ({ tookMs: 100, result: GOOD }) })
+  const [checker] = made.checkers
+  const hurryAt = async (at: number): Promise<void> => {
+    await made.pass(at - made.clock.now())
+    checker?.hurry()
+  }
+  await hurryAt(50)
+  await hurryAt(2000)
+  await hurryAt(2500)
+  await hurryAt(7500)
+  await made.pass(1000)
+  t.same(beginnings(made), [0, 3000, 8000])
+  t.equal(made.most.one, 1)
+  checker?.stop()
+  checker?.hurry()
+  t.equal(made.clock.pending, 0, 'who is stopped is in no hurry')
+})
+
 void test('after ten failures in a row the interval grows, up to four times, until a check passes', async (t) => {
   const made = bench({ answer: (_, nth) => ({ tookMs: 5, result: nth < 60 ? BAD : GOOD }) })
   await made.pass(900_000)

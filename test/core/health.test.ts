@@ -15,6 +15,7 @@ import {
   type PassiveRules,
   TRANSITIONS,
 } from '../../src/core/health.ts'
+import type { Verdict } from '../../src/core/lease.ts'
 import { seededRandom } from '../../src/testing/random.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
@@ -68,8 +69,8 @@ function bench(rules: Partial<HealthRules> = {}, clock = new VirtualClock(), tim
     good: (times = 1) => repeat(times, () => health.checkPassed(false)),
     bad: (times = 1) => repeat(times, () => health.checkFailed('connect ECONNREFUSED')),
     requests: (failed, succeeded = 0) => {
-      repeat(failed, () => health.outcome(true))
-      repeat(succeeded, () => health.outcome(false))
+      repeat(failed, () => health.outcome('failure'))
+      repeat(succeeded, () => health.outcome('success'))
     },
   }
 }
@@ -735,23 +736,74 @@ void test('stopped by what it tells, it goes no further', async (t) => {
     },
     onShare: () => undefined,
   })
-  for (let i = 0; i < 20; i += 1) health.outcome(true)
+  for (let i = 0; i < 20; i += 1) health.outcome('failure')
   t.same(flips, ['degraded'])
   t.equal(clock.pending, 0)
+})
+
+void test('an ejection for want of a connection ends when checks get one, any other does not', async (t) => {
+  for (const [verdict, expected] of [
+    ['unreachable', 'degraded'],
+    ['failure', 'unhealthy'],
+  ] as const) {
+    const { health, good } = checked()
+    good(5)
+    repeat(50, () => health.outcome(verdict))
+    t.equal(health.state, 'unhealthy')
+    good(1)
+    t.equal(health.state, 'unhealthy', 'one is not enough, whatever checks found before')
+    good(1)
+    t.equal(health.state, expected, verdict)
+  }
+})
+
+void test('what ejects is what went wrong last', async (t) => {
+  const { health, good, bad, clock } = checked()
+  repeat(50, () => health.outcome('unreachable'))
+  health.outcome('failure')
+  bad()
+  good(9)
+  t.equal(health.state, 'unhealthy', 'it got a connection, and failed all the same')
+  clock.advance(PASSIVE.ejectionMs)
+  t.equal(health.state, 'degraded')
+})
+
+void test('without checks nothing ends an ejection but time', async (t) => {
+  const { health, clock } = ejected({ active: undefined })
+  repeat(50, () => health.outcome('unreachable'))
+  clock.advance(PASSIVE.ejectionMs - 1)
+  t.equal(health.state, 'unhealthy')
+  clock.advance(1)
+  t.not(health.state, 'unhealthy')
+})
+
+void test('checks come soon while one that cannot be reached may be restarting', async (t) => {
+  const { health, bad, good } = checked()
+  repeat(50, () => health.outcome('unreachable'))
+  t.equal(health.state, 'unhealthy')
+  for (let n = 0; n < 10; n += 1) {
+    t.equal(health.changing, true, `after ${n} checks that failed`)
+    bad()
+  }
+  t.equal(health.changing, false, 'it is down')
+  good()
+  t.equal(health.changing, true, 'and now it comes up')
+  good()
+  t.equal(health.state, 'degraded')
 })
 
 // --- whatever happens ---
 
 type Step =
   | { readonly what: 'passed' | 'failed' | 'says degraded' }
-  | { readonly what: 'requests'; readonly failed: boolean; readonly times: number }
+  | { readonly what: 'requests'; readonly verdict: Exclude<Verdict, 'ignored'>; readonly times: number }
   | { readonly what: 'time'; readonly ms: number }
   | { readonly what: 'pool'; readonly mayEject: boolean; readonly othersAreWarm: boolean }
 
 const times = integer({ min: 1, max: 30 })
 const step = oneof(
   constantFrom<Step>({ what: 'passed' }, { what: 'failed' }, { what: 'says degraded' }),
-  record({ what: constant('requests'), failed: boolean(), times }),
+  record({ what: constant('requests'), verdict: constantFrom('success', 'failure', 'unreachable'), times }),
   record({ what: constant('time'), ms: integer({ min: 0, max: 40_000 }) }),
   record({ what: constant('pool'), mayEject: boolean(), othersAreWarm: boolean() }),
 )
@@ -767,7 +819,7 @@ const anyRules = record({
 function take(made: Bench, given: Step, hasChecks: boolean): void {
   if (given.what === 'time') made.clock.advance(given.ms)
   else if (given.what === 'pool') Object.assign(made.pool, given)
-  else if (given.what === 'requests') repeat(given.times, () => made.health.outcome(given.failed))
+  else if (given.what === 'requests') repeat(given.times, () => made.health.outcome(given.verdict))
   else if (!hasChecks) return
   else if (given.what === 'failed') made.bad()
   else made.health.checkPassed(given.what === 'says degraded')
@@ -796,14 +848,14 @@ void test('property: the share is that of the state, and every flip is a line of
 })
 
 void test('property: a success never makes things worse', async () => {
-  const success = constantFrom<Step>({ what: 'passed' }, { what: 'requests', failed: false, times: 1 })
+  const success = constantFrom<Step>({ what: 'passed' }, { what: 'requests', verdict: 'success', times: 1 })
   assert(
     property(anyRules, array(oneof(step, success), { maxLength: 60 }), (rules, steps) => {
       const made = bench(rules)
       return steps.every((given) => {
         const before = made.health.share
         take(made, given, rules.active !== undefined)
-        const succeeded = given.what === 'passed' || (given.what === 'requests' && !given.failed)
+        const succeeded = given.what === 'passed' || (given.what === 'requests' && given.verdict === 'success')
         return !succeeded || made.health.share >= before
       })
     }),

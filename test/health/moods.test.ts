@@ -70,6 +70,32 @@ void test('LB-14: killed, and started again', async (t) => {
   await recovers(t, all)
 })
 
+/** What takes it out for an hour once requests have found nobody there, while checks alone never do. */
+const WITHOUT_CONNECTION = {
+  ejection: { health: { active: { ...ACTIVE, fall: 1000 }, passive: { minimum: 5, ejection: '1h' } }, breaker: false },
+  breaker: {
+    health: { active: { ...ACTIVE, fall: 1000 }, passive: false },
+    breaker: { minimum: 5, failureRate: 0.1, open: '1h', maxOpen: '1h' },
+  },
+} as const
+
+for (const [what, pool] of Object.entries(WITHOUT_CONNECTION)) {
+  void test(`out for want of a connection, by its ${what}: back as soon as checks get one`, async (t) => {
+    const all = await scene(t, pool)
+    const { moody, gateway, traffic } = all
+    await moody.kill()
+    const { cause } = await gateway.seen.next({ backend: 'moody', to: what === 'breaker' ? 'open' : 'unhealthy' })
+    t.match(cause, /requests failed$/)
+    await traffic.more(50)
+    await moody.restart()
+    await gateway.seen.next({ backend: 'moody', what: 'health', from: 'degraded', to: 'healthy' })
+    await traffic.moreBy('moody', 20)
+    await traffic.stop()
+    t.same(traffic.failures, [], 'no client has noticed')
+    t.same(others(gateway), [])
+  })
+}
+
 void test('refusing', async (t) => {
   const all = await scene(t, CHECKS)
   const { moody, gateway } = all
