@@ -46,7 +46,7 @@ export default fp(
         }
         const checker = new Checker(checked, active, { clock: systemClock, random: Math.random, probe, places })
         checkers.set(member, checker)
-        standing.wantsCheck = () => checker.hurry()
+        standing.wantsCheck = (withinMs) => checker.hurry(withinMs)
         checker.start(firstDelay(index, members.length, active.intervalMs))
         stops.push(() => checker.stop())
       }

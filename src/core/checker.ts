@@ -19,8 +19,8 @@ export interface Probe {
 /** Who wants to know how the checks of one backend go. */
 export interface Checked {
   readonly backend: Backend
-  /** @returns whether something is changing, so that the next check should come soon */
-  onResult(result: CheckResult): boolean
+  /** @returns within how many milliseconds the next check should come, as something is changing; Infinity if nothing is */
+  onResult(result: CheckResult): number
   /** The last check was to have ended long ago. */
   onOverdue(lateMs: number): void
 }
@@ -30,8 +30,6 @@ export interface CheckRules {
   readonly timeoutMs: number
 }
 
-/** While a backend goes up or down, checks come this often at least. */
-const TRANSITION_MS = 1000
 /** Backends are not checked in step with each other: a tenth of the interval more or less. */
 const JITTER = 0.1
 /** After this many failures in a row a backend is down for long: its checks come less and less often, up to a quarter. */
@@ -108,10 +106,10 @@ export class Checker {
     this.#plan(delayMs)
   }
 
-  /** Something is changing: the next check comes soon, should it still be far. */
-  hurry(): void {
+  /** Something is changing: the next check comes within so many milliseconds, should it still be farther. */
+  hurry(withinMs: number): void {
     if (this.#cancelWait === undefined || this.#stopped) return
-    const delayMs = this.#nextDelay(true, 0)
+    const delayMs = this.#nextDelay(withinMs, 0)
     if (this.#options.clock.now() + delayMs >= this.#dueAt) return
     this.#cancelWait()
     this.#plan(delayMs)
@@ -180,17 +178,19 @@ export class Checker {
   #finish(result: CheckResult, startedAt: number): void {
     const now = this.#options.clock.now()
     this.#last = { at: now, tookMs: now - startedAt }
-    this.#failedInRow = result.ok ? 0 : this.#failedInRow + 1
-    const changing = this.#checked.onResult(result)
+    const withinMs = this.#checked.onResult(result)
+    if (result.ok) this.#failedInRow = 0
+    // Checks in a hurry say nothing about how long it has been down.
+    else if (withinMs >= this.#rules.intervalMs) this.#failedInRow += 1
     // Hearing of a result may have been the reason to stop.
-    if (!this.#stopped) this.#plan(this.#nextDelay(changing, now - startedAt))
+    if (!this.#stopped) this.#plan(this.#nextDelay(withinMs, now - startedAt))
   }
 
   /** From now on, so that the interval is from beginning to beginning. */
-  #nextDelay(changing: boolean, tookMs: number): number {
+  #nextDelay(withinMs: number, tookMs: number): number {
     const { intervalMs } = this.#rules
     const jitter = 1 + JITTER * (2 * this.#options.random() - 1)
-    if (changing) return Math.max(0, Math.min(intervalMs, TRANSITION_MS) * jitter - tookMs)
+    if (withinMs < intervalMs) return Math.max(0, withinMs * jitter - tookMs)
     const stretch = Math.min(MAX_STRETCH, Math.max(1, this.#failedInRow / LONG_DOWN))
     return Math.max(0, intervalMs * stretch * jitter - tookMs)
   }

@@ -64,8 +64,15 @@ export interface HealthOptions {
 
 /** Good checks in a row that prove a degraded backend healthy: one more than brings it back. */
 const PROOF = 3
-/** Who cannot be reached is most likely being restarted: so many checks come soon, before it is taken for down. */
+/** While something is changing, checks come this often. */
+const TRANSITION_MS = 1000
+/**
+ * Who cannot be reached is most likely being restarted, which takes a second or a few: so many checks come this often,
+ * so many in all more often than usual, and then it is down. Meanwhile the others have its share to bear.
+ */
+const RESTART_MS = 250
 const RESTART_CHECKS = 10
+const MOST_HURRIED = 30
 /** The share of a warming backend, by thirds of its time; the whole of it then. */
 const WARMING = [0.1, 0.3, 0.5] as const
 /** Half of its failures send a warming backend back, as soon as there are this many outcomes: it gets few. */
@@ -196,11 +203,20 @@ export class Health {
     return this.#ejectedByRequests
   }
 
-  /** Whether it is on its way from one state to another by its checks, so that the next one should come soon. */
-  get changing(): boolean {
+  /**
+   * How soon the next check should come, in milliseconds, since something is changing; Infinity for no sooner than any
+   * other.
+   */
+  get checkWithinMs(): number {
+    if (!this.#changing) return Infinity
+    return this.#unreachable && this.#failedInRow < RESTART_CHECKS ? RESTART_MS : TRANSITION_MS
+  }
+
+  /** Whether it is on its way from one state to another by its checks. */
+  get #changing(): boolean {
     if (this.#state === 'unhealthy') {
       // One that stays out although it has risen waits for its ejection to end; one that is not there may be back soon.
-      const mayBeBack = this.#unreachable && this.#ejectedByRequests && this.#failedInRow < RESTART_CHECKS
+      const mayBeBack = this.#unreachable && this.#ejectedByRequests && this.#failedInRow < MOST_HURRIED
       return !this.risen && (this.#goodInRow > 0 || mayBeBack)
     }
     return this.#failedInRow > 0 || (this.#state === 'degraded' && !this.#saysDegraded && this.#goodInRow < PROOF)
@@ -297,6 +313,7 @@ export class Health {
     this.#cancelTimer = undefined
     this.#state = to
     if (from === 'unhealthy') this.#return()
+    if (to === 'healthy') this.#unreachable = false
     if (to === 'warming') this.#warm()
     else if (to === 'unhealthy') this.#leave(ejects === true)
     this.#onFlip(from, to, cause)

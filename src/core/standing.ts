@@ -94,7 +94,7 @@ export class Standing implements Guard, Neighbours {
   readonly health: Health
   readonly breaker: Breaker | undefined
   /** Called when how requests went has changed something that checks should look at soon. */
-  wantsCheck: (() => void) | undefined
+  wantsCheck: ((withinMs: number) => void) | undefined
   readonly #pool: Pool
   readonly #all: Standings
 
@@ -111,7 +111,7 @@ export class Standing implements Guard, Neighbours {
         // The cause before its effect, such as a pool without backends.
         onFlip({ what: 'health', backend, from, to, cause })
         this.#tell()
-        if (this.health.changing) this.wantsCheck?.()
+        this.wantsCheck?.(this.health.checkWithinMs)
       },
       onShare: () => this.#tell(),
     })
@@ -145,14 +145,14 @@ export class Standing implements Guard, Neighbours {
     if (verdict !== 'ignored') this.health.outcome(verdict)
   }
 
-  /** What a check has found. @returns whether the next one should come soon */
-  checked(result: CheckResult): boolean {
+  /** What a check has found. @returns within how many milliseconds the next one should come; Infinity for any time */
+  checked(result: CheckResult): number {
     const { health, breaker } = this
     if (result.ok) {
       health.checkPassed(result.degraded)
       if (health.risen) breaker?.reached()
     } else health.checkFailed(result.reason)
-    return health.changing
+    return health.checkWithinMs
   }
 
   mayEject(): boolean {

@@ -59,7 +59,7 @@ interface BenchOptions {
   readonly rules?: CheckRules
   readonly random?: Random
   readonly answer?: (id: string, nth: number) => Answer
-  readonly changing?: (result: CheckResult) => boolean
+  readonly withinMs?: (result: CheckResult) => number
   readonly onResult?: (bench: Bench) => void
   readonly onOverdue?: (bench: Bench) => void
 }
@@ -159,7 +159,7 @@ function bench(options: BenchOptions = {}): Bench {
       onResult: (result: CheckResult) => {
         results.push({ id, at: clock.now(), result })
         options.onResult?.(made)
-        return options.changing?.(result) ?? false
+        return options.withinMs?.(result) ?? Infinity
       },
       onOverdue: (lateMs: number) => {
         overdue.push({ id, at: clock.now(), lateMs })
@@ -227,7 +227,13 @@ void test('property: whatever backends do, there are no more than 10 at once, on
     asyncProperty(integer({ min: 1, max: 25 }), sequences, integer(), async (count, given, seed) => {
       const rules = { intervalMs: 1000, timeoutMs: 1000 }
       const answer = (id: string, nth: number): Answer => given[(nth + id.length) % given.length] ?? hangs()
-      const made = bench({ count, rules, answer, random: seededRandom(seed), changing: ({ ok }) => !ok })
+      const made = bench({
+        count,
+        rules,
+        answer,
+        random: seededRandom(seed),
+        withinMs: ({ ok }) => (ok ? Infinity : 1000),
+      })
       await made.pass(8000)
       const seen = new Set(made.begun.map(({ id }) => id)).size
       for (const checker of made.checkers) checker.stop()
@@ -263,10 +269,13 @@ void test('the interval is from beginning to beginning', async (t) => {
 })
 
 void test('checks come every second while something changes, and more often when that is the interval', async (t) => {
-  const made = bench({ answer: (_, nth) => ({ tookMs: 5, result: nth < 3 ? BAD : GOOD }), changing: ({ ok }) => !ok })
+  const made = bench({
+    answer: (_, nth) => ({ tookMs: 5, result: nth < 3 ? BAD : GOOD }),
+    withinMs: ({ ok }) => (ok ? Infinity : 1000),
+  })
   await made.pass(13_000)
   t.same(beginnings(made), [0, 1000, 2000, 3000, 8000, 13_000])
-  const quick = bench({ rules: { intervalMs: 250, timeoutMs: 100 }, changing: () => true })
+  const quick = bench({ rules: { intervalMs: 250, timeoutMs: 100 }, withinMs: () => 1000 })
   await quick.pass(1000)
   t.same(beginnings(quick), [0, 250, 500, 750, 1000])
 })
@@ -276,7 +285,7 @@ void test('in a hurry the next check comes within a second, unless it does anywa
   const [checker] = made.checkers
   const hurryAt = async (at: number): Promise<void> => {
     await made.pass(at - made.clock.now())
-    checker?.hurry()
+    checker?.hurry(1000)
   }
   await hurryAt(50)
   await hurryAt(2000)
@@ -286,7 +295,7 @@ void test('in a hurry the next check comes within a second, unless it does anywa
   t.same(beginnings(made), [0, 3000, 8000])
   t.equal(made.most.one, 1)
   checker?.stop()
-  checker?.hurry()
+  checker?.hurry(1000)
   t.equal(made.clock.pending, 0, 'who is stopped is in no hurry')
 })
 

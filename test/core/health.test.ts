@@ -781,15 +781,20 @@ void test('checks come soon while one that cannot be reached may be restarting',
   const { health, bad, good } = checked()
   repeat(50, () => health.outcome('unreachable'))
   t.equal(health.state, 'unhealthy')
-  for (let n = 0; n < 10; n += 1) {
-    t.equal(health.changing, true, `after ${n} checks that failed`)
+  for (let n = 0; n < 30; n += 1) {
+    t.equal(health.checkWithinMs, n < 10 ? 250 : 1000, `after ${n} checks that failed`)
     bad()
   }
-  t.equal(health.changing, false, 'it is down')
+  t.equal(health.checkWithinMs, Infinity, 'it is down')
   good()
-  t.equal(health.changing, true, 'and now it comes up')
+  t.equal(health.checkWithinMs, 250, 'and now it comes up')
   good()
   t.equal(health.state, 'degraded')
+  t.equal(health.checkWithinMs, 250)
+  good()
+  t.equal(health.state, 'healthy')
+  bad()
+  t.equal(health.checkWithinMs, 1000, 'what was, was')
 })
 
 // --- whatever happens ---

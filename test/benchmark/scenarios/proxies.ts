@@ -28,12 +28,12 @@ function start(command: string, args: readonly string[]): ChildProcess {
 /** Whether this Sluice has health checks to switch on; without, it has to do as it is. */
 export const SLUICE_CHECKS = JSON.stringify(configSchema()).includes('"health":{')
 
-/** With its defaults; the algorithm too, unless one is asked for. */
-function sluice(algorithm?: string): Peer['start'] {
+/** With its defaults, but for what is asked for. */
+function sluice(settings: object): Peer['start'] {
   return (port, backends, folder) => {
     const config = `${folder}/sluice.json`
     const pool = {
-      ...(algorithm !== undefined && { algorithm }),
+      ...settings,
       backends: backends.map((each) => `http://127.0.0.1:${each}`),
       ...(SLUICE_CHECKS && { health: { active: { path: '/health' } } }),
     }
@@ -104,12 +104,16 @@ ${backends.map((each, index) => `  server b${index + 1} 127.0.0.1:${each}`).join
 
 export const PROXIES = ['sluice', 'nginx', 'haproxy'] as const
 
-/** By name; `sluice:ALGORITHM` is Sluice with another algorithm than its default. */
+/**
+ * By name; `sluice:ALGORITHM` is Sluice with another algorithm than its default, `sluice-500` asks again after a 500, as
+ * the others do.
+ */
 export function proxyNamed(name: string): Peer {
   if (name === 'nginx') return { name, start: nginx }
   if (name === 'haproxy') return { name, start: haproxy }
+  if (name === 'sluice-500') return { name, start: sluice({ retry: { on: ['connect', 'reset', 500, 502, 503, 504] } }) }
   const [program, algorithm] = name.split(':')
   if (program !== 'sluice')
-    throw new Error(`there is no proxy ${name}; there are ${PROXIES.join(', ')}, sluice:ALGORITHM`)
-  return { name, start: sluice(algorithm) }
+    throw new Error(`there is no proxy ${name}; there are ${PROXIES.join(', ')}, sluice-500, sluice:ALGORITHM`)
+  return { name, start: sluice(algorithm === undefined ? {} : { algorithm }) }
 }

@@ -114,7 +114,10 @@ interface Contest {
   readonly load: Load
 }
 
-async function compare(scenario: Scenario, { plan, rounds, peers, load }: Contest): Promise<Found[]> {
+async function compare(scenario: Scenario, { plan, rounds, peers: asked, load }: Contest): Promise<Found[]> {
+  // Who is asked for by name is not joined by others.
+  const also = asked.length === PROXIES.length ? (scenario.also ?? []) : []
+  const peers = [...asked, ...also.map((name) => proxyNamed(name))]
   const measured = new Map<string, Measured[]>()
   for (let round = 0; round < rounds; round++) {
     for (const peer of peers) {

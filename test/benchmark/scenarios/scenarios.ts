@@ -9,6 +9,8 @@ export type Until = (share: number) => Promise<void>
 export interface Scenario {
   readonly name: string
   readonly title: string
+  /** Who else is to take part, by its name among the proxies. */
+  readonly also?: readonly string[]
   /** Before the first request. */
   readonly before?: (fleet: Fleet) => Promise<void>
   /** Beside the load, from the first counted request on. */
@@ -37,6 +39,8 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'half-500',
     title: 'One answers 500 to half of its requests, at once; its health checks are fine',
+    // 500 may be the answer, so nobody asks for another one unless told to. The others are told to.
+    also: ['sluice-500'],
     beside: (fleet) => fleet.order(BAD, { failing: 0.5 }),
   },
   {
