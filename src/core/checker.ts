@@ -35,8 +35,9 @@ const JITTER = 0.1
 /** After this many failures in a row a backend is down for long: its checks come less and less often, up to a quarter. */
 const LONG_DOWN = 10
 const MAX_STRETCH = 4
-/** In intervals. */
+/** In intervals; but never so soon that a busy machine, which is late by itself, would be taken for one that hangs. */
 const OVERDUE = 2
+const SHORTEST_OVERDUE_MS = 2000
 
 /** Places for checks under way, shared by all of a gateway. */
 export class CheckPlaces {
@@ -127,7 +128,7 @@ export class Checker {
     const { clock } = this.#options
     this.#dueAt = clock.now() + delayMs
     this.#cancelWait = this.#cancel = clock.schedule(() => this.#ask(), delayMs)
-    this.#watch(delayMs + OVERDUE * this.#rules.intervalMs)
+    this.#watch(delayMs + this.#overdueMs)
   }
 
   /** A check that waits for its place too long, or never ends, is no check: that has to be told. */
@@ -136,8 +137,12 @@ export class Checker {
     this.#cancelWatch?.()
     this.#cancelWatch = clock.schedule(() => {
       this.#checked.onOverdue(clock.now() - this.#dueAt)
-      if (!this.#stopped) this.#watch(OVERDUE * this.#rules.intervalMs)
+      if (!this.#stopped) this.#watch(this.#overdueMs)
     }, delayMs)
+  }
+
+  get #overdueMs(): number {
+    return Math.max(SHORTEST_OVERDUE_MS, OVERDUE * this.#rules.intervalMs)
   }
 
   #ask(): void {

@@ -367,6 +367,11 @@ export class Health {
     }, at - this.#clock.now())
   }
 
+  /** Whether all that a window of time knows is from after its return; the last so many outcomes can be of any age. */
+  #behavedFor(window: PassiveRules['window']): boolean {
+    return typeof window !== 'number' && this.#clock.now() - this.#backSince >= window.overMs
+  }
+
   // --- the conditions: evidence, or undefined ---
 
   firstCheckFailed(): string | undefined {
@@ -453,10 +458,11 @@ export class Health {
     if (active !== undefined && (this.#goodInRow < PROOF || this.#saysDegraded)) return undefined
     if (passive === undefined || window === undefined) return `${this.#goodInRow} checks passed`
     const { failures, total } = window
-    // With checks that pass, too few requests to judge are none against it; without, they are all there is.
     const few = total < passive.minimum
     const bad = failures > 0 && failures / total >= passive.recover
-    if (few ? active === undefined : bad) return undefined
+    // With checks that pass, too few requests to judge are none against it. Without, they are all there is, and have to
+    // do once a whole window of time has gone by.
+    if (active !== undefined ? !few && bad : bad || (few && !this.#behavedFor(passive.window))) return undefined
     const requests = `${failures} of ${total} requests failed`
     return active === undefined ? requests : `${this.#goodInRow} checks passed, ${requests}`
   }

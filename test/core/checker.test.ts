@@ -427,6 +427,15 @@ void test('who waits for a place for two intervals is overdue, and again after t
   t.same(lateOnes(), ['2200', '4400'])
 })
 
+void test('however short the interval, nobody is overdue for being two seconds late', async (t) => {
+  const made = bench({ rules: { intervalMs: 50, timeoutMs: 60_000 }, answer: hangs })
+  await made.pass(1999)
+  t.same(made.overdue, [])
+  await made.pass(1)
+  t.match(made.overdue, [{ lateMs: 2000 }])
+  made.checkers[0]?.stop()
+})
+
 void test('who is checked in time never is overdue, however long it has been down', async (t) => {
   const made = bench({ answer: () => ({ tookMs: 1999, result: BAD }) })
   await made.pass(1_000_000)

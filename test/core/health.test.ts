@@ -768,6 +768,24 @@ void test('what ejects is what went wrong last', async (t) => {
   t.equal(health.state, 'degraded')
 })
 
+void test('with a window of time and little traffic, degraded is not for ever', async (t) => {
+  const { health, clock, requests } = bench({ active: undefined, passive: { ...PASSIVE, window: { overMs: 10_000 } } })
+  requests(20)
+  t.equal(health.state, 'unhealthy')
+  clock.advance(PASSIVE.ejectionMs)
+  t.equal(health.state, 'degraded')
+  requests(0, 1)
+  t.equal(health.state, 'degraded', 'one good answer is no proof')
+  clock.advance(9000)
+  requests(1)
+  clock.advance(1000)
+  requests(0, 1)
+  t.equal(health.state, 'degraded', 'one of two failed')
+  clock.advance(10_000)
+  requests(0, 1)
+  t.equal(health.state, 'healthy', 'all that the window knows is well')
+})
+
 void test('without checks nothing ends an ejection but time', async (t) => {
   const { health, clock } = ejected({ active: undefined })
   repeat(50, () => health.outcome('unreachable'))
