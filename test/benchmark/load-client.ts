@@ -30,8 +30,11 @@ export class Load {
 
   async run(job: Job): Promise<Result> {
     this.#child.send(job)
-    const [result]: Result[] = await once(this.#child, 'message')
-    if (result === undefined) throw new Error('the load process gave no result')
+    const [result]: Result[] = await Promise.race([
+      once(this.#child, 'message'),
+      once(this.#child, 'exit').then(() => []),
+    ])
+    if (result === undefined) throw new Error('the load process gave no result; what it met is above')
     return result
   }
 

@@ -57,13 +57,19 @@ export async function startBackends(): Promise<{ ports: number[]; stop: () => vo
   return { ports, stop: () => children.forEach((child) => child.kill()) }
 }
 
-/** With `moreRoutes`, that many others stand beside the one that takes the requests. */
-function sluice(access: boolean, moreRoutes = 2): Peer['start'] {
+interface SluiceOptions {
+  readonly access?: boolean
+  /** How many other routes stand beside the one that takes the requests. */
+  readonly moreRoutes?: number
+  /** What its pools say besides their backends. */
+  readonly pool?: object
+}
+
+function sluice({ access = false, moreRoutes = 2, pool = {} }: SluiceOptions): Peer['start'] {
   return (port, backends, folder) => {
     const config = `${folder}/sluice-${port}.json`
-    const pools = Object.fromEntries(
-      ['one', 'two', 'three'].map((name) => [name, { backends: backends.map((each) => `http://127.0.0.1:${each}`) }]),
-    )
+    const urls = backends.map((each) => `http://127.0.0.1:${each}`)
+    const pools = Object.fromEntries(['one', 'two', 'three'].map((name) => [name, { backends: urls, ...pool }]))
     const others = Array.from({ length: moreRoutes }, (_, n) =>
       n % 2 === 0
         ? { path: `/other/${n}/*`, pool: 'two' }
@@ -106,8 +112,8 @@ http {
 }
 
 export const PEERS: readonly Peer[] = [
-  { name: 'sluice', start: sluice(true) },
-  { name: 'sluice-no-log', start: sluice(false) },
+  { name: 'sluice', start: sluice({ access: true }) },
+  { name: 'sluice-no-log', start: sluice({}) },
   { name: 'reply-from', start: application('reply-from.ts') },
   { name: 'fastify-undici', start: application('fastify-undici.ts') },
   { name: 'nginx', start: nginx },
@@ -115,8 +121,19 @@ export const PEERS: readonly Peer[] = [
 
 /** Whether the number of routes costs a request anything: `npm run bench -- routes`. */
 export const BY_ROUTES: readonly Peer[] = [
-  { name: '10 routes', start: sluice(false, 9) },
-  { name: '10,000 routes', start: sluice(false, 9999) },
+  { name: '10 routes', start: sluice({ moreRoutes: 9 }) },
+  { name: '10,000 routes', start: sluice({ moreRoutes: 9999 }) },
+]
+
+/** What looking after backends costs a request: `npm run bench -- protection`. */
+export const BY_PROTECTION: readonly Peer[] = [
+  { name: 'none', start: sluice({ pool: { health: { passive: false }, breaker: false } }) },
+  { name: 'passive health', start: sluice({ pool: { breaker: false } }) },
+  { name: 'breakers', start: sluice({ pool: { health: { passive: false } } }) },
+  {
+    name: 'both, and checks',
+    start: sluice({ pool: { health: { active: { path: '/small/check', interval: '1s', timeout: '1s' } } } }),
+  },
 ]
 
 let nextPort = 18_080

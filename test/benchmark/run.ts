@@ -7,13 +7,14 @@
  *   npm run bench -- --rounds 9 --only sluice,nginx --case small
  *   npm run bench -- algorithms       what a pick costs, by algorithm and number of backends
  *   npm run bench -- routes           Sluice with 10 routes beside Sluice with 10,000
+ *   npm run bench -- protection       Sluice without passive health, breakers and checks beside Sluice with them
  *   npm run bench -- scenarios        what clients notice of backends' bad days; has options of its own
  */
 import { parseArgs } from 'node:util'
 
 import { CASES, type Case } from './cases.ts'
 import { Load } from './load-client.ts'
-import { BY_ROUTES, PEERS, startBackends, startPeer, type Running } from './processes.ts'
+import { BY_PROTECTION, BY_ROUTES, PEERS, startBackends, startPeer, type Running } from './processes.ts'
 
 if (process.argv[2] === 'scenarios') {
   await import('./scenarios/run.ts')
@@ -35,11 +36,17 @@ if (positionals[0] === 'algorithms') {
   process.exit()
 }
 
+// First where nanoseconds can be told apart, then in whole processes, which differ among themselves by more.
+if (positionals[0] === 'protection') await import('./protection.ts')
+
 const rounds = Number(values.rounds)
 const wanted = values.only === '' ? undefined : new Set(values.only.split(','))
-const routes = positionals[0] === 'routes'
-const peers = (routes ? BY_ROUTES : PEERS).filter(({ name }) => wanted === undefined || wanted.has(name))
-const only = routes ? 'small' : values.case
+const inside = new Map([
+  ['routes', BY_ROUTES],
+  ['protection', BY_PROTECTION],
+]).get(positionals[0] ?? '')
+const peers = (inside ?? PEERS).filter(({ name }) => wanted === undefined || wanted.has(name))
+const only = inside === undefined ? values.case : 'small'
 const cases = CASES.filter(({ name }) => only === '' || only === name)
 
 const backends = await startBackends()
@@ -87,7 +94,7 @@ async function measure(each: Case): Promise<void> {
 }
 
 function print(each: Case, connections: number, samples: ReadonlyMap<string, Sample[]>): void {
-  const base = median((samples.get('nginx') ?? [...samples.values()][0] ?? []).map(({ cpuUs }) => cpuUs))
+  const base = samples.get('nginx') ?? [...samples.values()][0] ?? []
   console.log(`\n${each.title}, ${connections} connections, ${each.requests} requests a round, ${rounds} rounds`)
   const against = samples.has('nginx') ? 'nginx' : 'the first'
   console.log(`| proxy | µs a request (median, min–max) | to ${against} | requests/s | p50 ms | p99 ms | MiB |`)
@@ -99,7 +106,8 @@ function print(each: Case, connections: number, samples: ReadonlyMap<string, Sam
     const cells = [
       name,
       `${median(cpu).toFixed(1)} (${Math.min(...cpu).toFixed(1)}–${Math.max(...cpu).toFixed(1)})`,
-      (median(cpu) / base).toFixed(2),
+      // Round by round: what slows a machine down slows neighbours in time down alike.
+      median(cpu.map((us, round) => us / (base[round]?.cpuUs ?? NaN))).toFixed(inside === undefined ? 2 : 3),
       middle(({ perSecond }) => perSecond).toFixed(0),
       middle(({ p50 }) => p50).toFixed(2),
       middle(({ p99 }) => p99).toFixed(2),
