@@ -4,7 +4,7 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 
-import { sendError, SluiceError } from '../src/errors.ts'
+import { sendError, SluiceError, statusOf } from '../src/errors.ts'
 
 export interface ErrorOptions {
   /** What to do with errors that are not Sluice's own: answer for them, or leave them to the application around. */
@@ -34,8 +34,3 @@ export default fp<ErrorOptions>(
   },
   { name: 'sluice-errors' },
 )
-
-function statusOf(error: unknown): number {
-  const status: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'statusCode') : undefined
-  return typeof status === 'number' ? status : 500
-}

@@ -1,11 +1,8 @@
 /**
  * The admin listener's calls: is it alive, does it take traffic, how does everything stand.
  */
-import { timingSafeEqual, createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-
-import type { AdminSettings } from '../src/config/settings.ts'
 import { errorBody } from '../src/errors.ts'
 import type { Checker } from '../src/core/checker.ts'
 import type { HealthEvidence } from '../src/core/health.ts'
@@ -14,7 +11,6 @@ import type { Standing } from '../src/core/standing.ts'
 import type { PoolEntry } from '../src/transport/forwarding.ts'
 
 export interface AdminOptions {
-  readonly settings: AdminSettings
   /** The gateway that it tells of. */
   readonly gateway: FastifyInstance
   readonly version: string
@@ -22,14 +18,9 @@ export interface AdminOptions {
 }
 
 export default function admin(app: FastifyInstance, options: AdminOptions, done: () => void): void {
-  const { gateway, settings } = options
-  app.addHook('onRequest', (request, reply, next) => {
-    reply.header('x-request-id', request.id)
-    if (OPEN.has(request.routeOptions.url ?? '') || authorized(request, settings.token)) next()
-    else refuse(request, reply)
-  })
+  const { gateway } = options
   app.setNotFoundHandler((request, reply) => {
-    reply.code(404).send(problem(404, 'SLUICE_NOT_FOUND', request))
+    reply.code(404).send(errorBody(404, 'SLUICE_NOT_FOUND', 'No such call', request.id))
   })
   app.get('/healthz', () => ({ status: 'ok' }))
   app.get('/readyz', (_request, reply: FastifyReply) => {
@@ -38,31 +29,6 @@ export default function admin(app: FastifyInstance, options: AdminOptions, done:
   })
   app.get('/status', () => status(options))
   done()
-
-  function refuse(request: FastifyRequest, reply: FastifyReply): void {
-    gateway.log.warn({ client: request.ip, method: request.method, path: request.url }, 'admin call without its token')
-    const body = problem(401, 'SLUICE_UNAUTHORIZED', request)
-    reply.header('www-authenticate', 'Bearer').code(401).send(body)
-  }
-}
-
-/** Orchestrators ask these two without a token. */
-const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz'])
-
-function problem(statusCode: number, code: string, request: FastifyRequest): object {
-  const message = statusCode === 401 ? 'This call needs Authorization: Bearer with the admin token' : 'No such call'
-  return errorBody(statusCode, code, message, request.id)
-}
-
-function authorized(request: FastifyRequest, token: string): boolean {
-  if (token === '') return true
-  const [, given] = /^bearer +(.+)$/i.exec(request.headers.authorization ?? '') ?? []
-  // Digests are of one length, so that the time of comparing says nothing about the token's.
-  return given !== undefined && timingSafeEqual(digest(given), digest(token))
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }
 
 function status({ gateway, version, config }: AdminOptions): object {

@@ -4,6 +4,8 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 
 import accessLog from '../plugins/access-log.ts'
+import adminErrors from '../plugins/admin-errors.ts'
+import adminGuard from '../plugins/admin-guard.ts'
 import algorithms from '../plugins/algorithms.ts'
 import checks from '../plugins/checks.ts'
 import errors from '../plugins/errors.ts'
@@ -18,7 +20,7 @@ import admin from '../routes/admin.ts'
 import proxy from '../routes/proxy.ts'
 import type { Settings } from './config/settings.ts'
 import { offerHttp2 } from './http2.ts'
-import { adminOptions, gatewayOptions, outfitServers, pseudonym } from './listener.ts'
+import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym } from './listener.ts'
 import { VERSION } from './package.ts'
 import { routable, SERVER_WIDE } from './transport/target.ts'
 import { Peers } from './transport/peer.ts'
@@ -71,7 +73,11 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   app.decorate('admin', adminApp)
   if (settings.admin && adminApp) {
     const config = { hash: origin.hash, loadedAt: new Date() }
-    await adminApp.register(admin, { settings: settings.admin, gateway: app, version: VERSION, config })
+    outfitAdmin(adminApp, app.log)
+    await adminApp.register(requestId)
+    await adminApp.register(adminErrors, { log: app.log })
+    await adminApp.register(adminGuard, { settings: settings.admin, log: app.log })
+    await adminApp.register(admin, { gateway: app, version: VERSION, config })
     app.addHook('onClose', () => adminApp.close())
   }
   return app

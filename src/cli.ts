@@ -1,12 +1,14 @@
 /**
- * The command line: `run`, `check` and `schema`, and the exit codes: 0 as asked, 1 the configuration or the command
- * line is wrong, 2 the process could not run.
+ * The command line: `run`, `check`, `diff` and `schema`, and the exit codes: 0 as asked, 1 the configuration or the
+ * command line is wrong, 2 the process could not run.
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { builtInCheck } from './algorithm-check.ts'
 import { checkConfig, ConfigError, formatProblem } from './config/check.ts'
+import { differenceOf } from './config/difference.ts'
+import { inWords } from './config/difference-words.ts'
 import { loadConfig, readConfig, type Loaded } from './config/load.ts'
 import { configSchema } from './config/schema.ts'
 import type { LogLevel, Settings } from './config/settings.ts'
@@ -20,6 +22,7 @@ const USAGE = `sluice: a load balancer and API gateway
       --admin-port PORT          instead of admin.port
       --log-level LEVEL          instead of log.level (trace, debug, info, warn, error, fatal, silent)
   sluice check FILE [--strict]   says whether a configuration is right; with --strict, warnings are errors
+  sluice diff OLD NEW [--json]   says what NEW would change, and which changes need a restart; OLD and NEW are FILEs
   sluice schema                  prints the JSON Schema of the configuration
 
 FILE is .yaml, .yml, .json, .ts or .js.`
@@ -35,6 +38,7 @@ const OPTIONS = {
   'admin-port': { type: 'string' },
   'log-level': { type: 'string' },
   strict: { type: 'boolean' },
+  json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const
 
@@ -51,12 +55,14 @@ export async function main(args: readonly string[]): Promise<number | undefined>
         return await run(values, rest)
       case 'check':
         return await check(values, rest)
+      case 'diff':
+        return await diff(values, rest)
       case 'schema':
         return print(JSON.stringify(configSchema(), null, 2))
       case 'help':
         return print(USAGE)
       default:
-        throw new UsageError(`unknown command "${command}"; known are run, check and schema (see sluice --help)`)
+        throw new UsageError(`unknown command "${command}"; known are run, check, diff and schema (see sluice --help)`)
     }
   } catch (error) {
     return explain(error)
@@ -107,6 +113,31 @@ async function check(values: Values, rest: readonly string[]): Promise<number> {
   for (const warning of warnings) console.error(`${formatProblem(warning)} (warning)`)
   if (settings === undefined || (values.strict && warnings.length > 0)) return 1
   return print(`${file}: the configuration is valid (${summary(settings)})`)
+}
+
+async function diff(values: Values, rest: readonly string[]): Promise<number> {
+  const [before, after] = rest
+  if (before === undefined || after === undefined || rest.length > 2) {
+    throw new UsageError('diff takes two files: sluice diff OLD NEW')
+  }
+  // One after the other, so that what is wrong is said in this order; and of both, whatever is wrong with the first.
+  const from = await settingsOf(before)
+  const to = await settingsOf(after)
+  if (from === undefined || to === undefined) return 1
+  const difference = differenceOf(from, to)
+  if (values.json) return print(JSON.stringify(difference, null, 2))
+  const lines = inWords(difference)
+  return print(lines.length === 0 ? 'nothing would change' : lines.join('\n'))
+}
+
+/** `undefined` when it is wrong; then everything that is wrong has been printed. */
+async function settingsOf(file: string): Promise<Settings | undefined> {
+  try {
+    return (await loadConfig(file, process.env, { algorithms: builtInCheck() })).settings
+  } catch (error) {
+    explain(error)
+    return undefined
+  }
 }
 
 function summary({ routes, pools }: Settings): string {

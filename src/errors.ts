@@ -21,6 +21,10 @@ export const ERRORS = {
   SLUICE_BODY_TOO_LARGE: { status: 413, message: 'The request body is larger than this route accepts' },
   SLUICE_CLIENT_TIMEOUT: { status: 408, message: 'The client stopped sending its request' },
   SLUICE_LOOP: { status: 508, message: 'The request has come through this gateway before' },
+  SLUICE_UNAUTHORIZED: { status: 401, message: 'This call needs Authorization: Bearer with the admin token' },
+  SLUICE_CROSS_SITE: { status: 403, message: 'This call comes from a web page of another site' },
+  SLUICE_MISDIRECTED: { status: 421, message: 'This is not a host of the admin listener; admin.hosts can list it' },
+  SLUICE_OVERLOADED: { status: 503, message: 'Too much is under way already', retryAfter: 1 },
   SLUICE_INTERNAL: { status: 500, message: 'The gateway failed to handle this request' },
   SLUICE_NO_BACKEND: { status: 503, message: 'No backend is available', retryAfter: 1 },
   SLUICE_QUEUE_FULL: { status: 503, message: 'Too many requests are waiting for a backend', retryAfter: 1 },
@@ -60,7 +64,7 @@ export class SluiceError extends Error {
 }
 
 /** Whether a body was announced that did not wholly arrive: nobody will read the rest. */
-function isUnread({ complete, headers }: IncomingMessage): boolean {
+export function isUnread({ complete, headers }: IncomingMessage): boolean {
   return !complete && (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
 }
 
@@ -81,6 +85,12 @@ export function bareError(
 
 export function errorBody(statusCode: number, code: string, message: string, requestId: string): ErrorBody {
   return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message, requestId }
+}
+
+/** The status that an error of anybody's brings with it. */
+export function statusOf(error: unknown): number {
+  const status: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'statusCode') : undefined
+  return typeof status === 'number' ? status : 500
 }
 
 /** RFC 9113, section 8.2.2; in lower case. */

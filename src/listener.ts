@@ -18,6 +18,8 @@ import {
   type RawServerDefault,
 } from 'fastify'
 
+import { BROWSER_FIELDS } from './admin/cross-site.ts'
+import { CALL_BYTES } from './admin/calls.ts'
 import type { ListenSettings, ListenTlsSettings, Settings } from './config/settings.ts'
 import { LONGEST_MS } from './config/units.ts'
 import {
@@ -95,18 +97,22 @@ function tls({ headersTimeoutMs }: ListenSettings, { cert, key, minVersion }: Li
   }
 }
 
-/**
- * Completes the servers of an application. Fastify makes one for each address of `localhost`; it tells nobody about the
- * others, and sees to the errors of the first one only.
- */
+/** Completes the servers of the gateway. */
 export function outfitServers(app: FastifyInstance, maxConnections: number, outfit: (server: Server) => void): void {
-  const complete = (server: Server): void => {
+  eachServer(app, (server) => {
     server.maxConnections = maxConnections || Infinity
     server.prependListener('request', closeBehindIgnored)
     trackConnections(app, server)
     answerOddities(app, server)
     outfit(server)
-  }
+  })
+}
+
+/**
+ * Does it to every server of an application. Fastify makes one for each address of `localhost`; it tells nobody about
+ * the others, and sees to the errors of the first one only.
+ */
+function eachServer(app: FastifyInstance, complete: (server: Server) => void): void {
   complete(app.server)
   app.addHook('onListen', (done) => {
     for (const server of otherServers(app)) {
@@ -127,9 +133,38 @@ function otherServers(app: FastifyInstance): Server[] {
     : []
 }
 
+/** How many connections the admin listener keeps: more than operators need, fewer than the gateway would miss. */
+const ADMIN_CONNECTIONS = 256
+
 export function adminOptions(): Options {
-  // Calls of operators are few and small.
-  return { logger: false, bodyLimit: 1024 ** 2, requestTimeout: 30_000, forceCloseConnections: true }
+  return {
+    logger: false,
+    bodyLimit: CALL_BYTES,
+    // Places are few, so nobody holds one for long without a call.
+    keepAliveTimeout: 15_000,
+    requestTimeout: 30_000,
+    http: { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: CHECK_EVERY_MS },
+    forceCloseConnections: true,
+    // The id of a backend in a path: 128 characters, of which each may take nine when encoded.
+    routerOptions: { maxParamLength: 2048 },
+    frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      reply.headers(BROWSER_FIELDS)
+      sendError(new SluiceError('SLUICE_BAD_REQUEST'), request, reply)
+    },
+    clientErrorHandler(this: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket) {
+      answerClientError(this.log, error, socket)
+    },
+  }
+}
+
+/** Limits the connections of the admin listener. */
+export function outfitAdmin(app: FastifyInstance, log: FastifyBaseLogger): void {
+  eachServer(app, (server) => {
+    server.maxConnections = ADMIN_CONNECTIONS
+    reportRefused(server, log, `${ADMIN_CONNECTIONS} of the admin listener are`)
+    // Whoever is refused now shall find room the next time.
+    server.on('drop', () => server.closeIdleConnections())
+  })
 }
 
 const CLIENT_ID = /^[A-Za-z0-9._-]{1,128}$/
@@ -205,11 +240,16 @@ function trackConnections(app: FastifyInstance, server: Server): void {
     open.add(socket)
     socket.once('close', () => open.delete(socket))
   })
+  reportRefused(server, app.log, 'listen.maxConnections are')
+}
+
+/** @param all how many are open, and the verb */
+function reportRefused(server: Server, log: FastifyBaseLogger, all: string): void {
   let refused = 0
   server.on('drop', () => {
     if (refused++ > 0) return
     setTimeout(() => {
-      app.log.warn(`${refused} connections were refused: listen.maxConnections are open`)
+      log.warn(`${refused} connections were refused: ${all} open`)
       refused = 0
     }, REPORT_AFTER_MS).unref()
   })

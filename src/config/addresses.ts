@@ -2,7 +2,7 @@
  * Hosts, addresses and backend URLs: reading them strictly. The URL parser of browsers forgives far too much
  * (`http:127.1\x` is an address to it) for a file that says where traffic goes.
  */
-import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { show } from './problem.ts'
 
@@ -22,6 +22,18 @@ export function hostName(host: string): string | undefined {
 /** An address or name to listen on. */
 export function isBindable(host: string): boolean {
   return isIP(host) !== 0 || hostName(host) !== undefined
+}
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8)
+LOOPBACK.addAddress('::1', 'ipv6')
+
+/** An address, or a name in the domain that stands for them (RFC 6761, section 6.3), that leads to this machine only. */
+export function isLoopback(host: string): boolean {
+  const version = isIP(host)
+  if (version !== 0) return LOOPBACK.check(host, version === 6 ? 'ipv6' : 'ipv4')
+  const name = hostName(host) ?? ''
+  return name === 'localhost' || name.endsWith('.localhost')
 }
 
 export function isAddressOrRange(entry: string): boolean {

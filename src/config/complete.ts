@@ -49,6 +49,7 @@ import {
 } from './schema.ts'
 import type {
   ActiveSettings,
+  AdminSettings,
   AlgorithmSettings,
   BackendSettings,
   BackendTlsSettings,
@@ -69,7 +70,7 @@ export function complete(config: Config, folder: string, pems: PemReader): Setti
   const pools = Object.entries(config.pools).map(([name, pool]) => [name, completePool(name, pool, pems)] as const)
   return {
     listen: completeListen(config.listen, pems),
-    admin: config.admin === false ? undefined : filled(Admin, config.admin),
+    admin: config.admin === false ? undefined : completeAdmin(config.admin),
     log: filled(Log, config.log),
     shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
     pools: new Map(pools),
@@ -94,6 +95,11 @@ function completeListen(listen: Config['listen'], pems: PemReader): ListenSettin
     maxHeaderSize: bytes(maxHeaderSize),
     tls: completeListenTls(listen?.tls, pems),
   }
+}
+
+function completeAdmin(config: Exclude<Config['admin'], false>): AdminSettings {
+  const { hosts, ...rest } = filled(Admin, config)
+  return { ...rest, hosts: hosts.map((host) => hostName(host) ?? host.toLowerCase()) }
 }
 
 function completeListenTls(tls: ListenTlsConfig | undefined, pems: PemReader): ListenTlsSettings | undefined {

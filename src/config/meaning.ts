@@ -4,7 +4,7 @@
  */
 import { existsSync, statSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
-import { isAddressOrRange, isBindable } from './addresses.ts'
+import { isAddressOrRange, isBindable, isLoopback } from './addresses.ts'
 import type { PemReader } from './pem.ts'
 import { judgePools } from './pools.ts'
 import { type Path, show } from './problem.ts'
@@ -34,6 +34,7 @@ function judgeListeners(config: Readonly<Record<string, unknown>>, findings: Fin
   if (config['admin'] === false) return
   const admin = filled(Admin, record(config['admin']))
   judgeBindable(admin.host, ['admin', 'host'], findings)
+  for (const [index, name] of list(admin.hosts).entries()) judgeBindable(name, ['admin', 'hosts', index], findings)
   if (admin.port === listen.port && admin.port !== 0 && overlap(admin.host, listen.host)) {
     findings.error(['admin', 'port'], `expected another port than listen.port, got ${show(admin.port)} for both`)
   }
@@ -52,11 +53,7 @@ const EVERY_ADDRESS: ReadonlySet<unknown> = new Set(['0.0.0.0', '::'])
 
 /** A socket on every address leaves no room for another one on the same port. */
 function overlap(a: unknown, b: unknown): boolean {
-  return a === b || EVERY_ADDRESS.has(a) || EVERY_ADDRESS.has(b) || (isLoopback(a) && isLoopback(b))
-}
-
-function isLoopback(host: unknown): boolean {
-  return host === 'localhost' || host === '::1' || (typeof host === 'string' && host.startsWith('127.'))
+  return a === b || EVERY_ADDRESS.has(a) || EVERY_ADDRESS.has(b) || [a, b].every((host) => isLoopback(text(host) ?? ''))
 }
 
 function judgePlugins(plugins: readonly unknown[], folder: string, findings: Findings): void {

@@ -85,12 +85,16 @@ function judgeRoute(
   else group.push({ at, methods })
 }
 
-/** The path without the names of its parameters, which play no part in what it matches. */
 function judgePath(path: string, at: Path, findings: Findings): string | undefined {
   const wrong = whyUnmatchable(path)
-  if (wrong === undefined) return path.replaceAll(/\/:[^/]+/g, '/:')
+  if (wrong === undefined) return pathShape(path)
   findings.error(at, `${wrong}, got ${show(path)}`)
   return undefined
+}
+
+/** The path without the names of its parameters, which play no part in what it matches. */
+export function pathShape(path: string): string {
+  return path.replaceAll(/\/:[^/]+/g, '/:')
 }
 
 function whyUnmatchable(path: string): string | undefined {

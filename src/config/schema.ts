@@ -162,6 +162,15 @@ export const Admin = group('The admin listener: status, metrics, reload and chan
       examples: ['${SLUICE_ADMIN_TOKEN:-}'],
     }),
   ),
+  hosts: Type.Optional(
+    Type.Array(Type.String(), {
+      default: [],
+      description:
+        'Other names, without a port, under which it may be called: those of proxies and services in front of it. Under ' +
+        'names that are not listed it answers 421, so that no web page can reach it by a name of its own (DNS rebinding).',
+      examples: [['gateway-admin.internal']],
+    }),
+  ),
 })
 
 export const Log = group('What is logged, as JSON on standard output.', {

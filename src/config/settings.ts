@@ -51,6 +51,8 @@ export interface AdminSettings {
   readonly port: number
   /** '' when no token is asked for. */
   readonly token: string
+  /** Names beside `host` under which it may be called, as they are sent. */
+  readonly hosts: readonly string[]
 }
 
 export interface PoolSettings {

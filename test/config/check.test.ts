@@ -36,7 +36,7 @@ void t.test('the smallest configuration, with every default', async (test) => {
       tls: undefined,
       via: true,
     },
-    admin: { host: '127.0.0.1', port: 9090, token: '' },
+    admin: { host: '127.0.0.1', port: 9090, token: '', hosts: [] },
     log: { level: 'info', access: true },
     shutdown: { delayMs: 0, graceMs: 30_000 },
     pools: new Map([

@@ -10,6 +10,7 @@ const LAYERS: ReadonlyArray<readonly [layer: string, files: RegExp]> = [
   ['testing', /^src\/testing\//],
   ['routes', /^routes\//],
   ['plugins', /^plugins\//],
+  ['admin', /^src\/admin\//],
   ['transport', /^src\/transport\//],
   ['config', /^src\/config\//],
   ['routing', /^src\/routing\//],

@@ -15,14 +15,15 @@ const FOUND = ['chromium', 'chromium-browser', 'google-chrome'].flatMap(onPath)[
 /** Why tests that need Chromium cannot run here; false where they can. */
 export const CHROMIUM_MISSING: string | false = FOUND === undefined && 'chromium is not installed'
 
-/** Starts one; the end of the test ends it. */
-export async function startChromium(t: Test): Promise<Browser> {
+/** Starts one, with options of its command line; the end of the test ends it. */
+export async function startChromium(t: Test, options: readonly string[] = []): Promise<Browser> {
   if (FOUND === undefined) throw new Error('there is no Chromium')
   const browser = await chromium.launch({
     executablePath: FOUND,
     // Its sandbox does not work for root.
     chromiumSandbox: process.getuid?.() !== 0,
     args: [
+      ...options,
       // None of the environment stands between.
       '--no-proxy-server',
       // It has no file of authorities that could be added to: it takes this key for that of a valid certificate.

@@ -15,10 +15,12 @@ const NOBODY = 65_534
 
 void test('a command line that is wrong: one line, exit code 1', async (t) => {
   const cases: ReadonlyArray<readonly [args: readonly string[], stderr: RegExp]> = [
-    [['serve'], /^sluice: unknown command "serve"; known are run, check and schema/],
+    [['serve'], /^sluice: unknown command "serve"; known are run, check, diff and schema/],
     [['run', 'gateway.yaml'], /^sluice: run takes no "gateway\.yaml"; did you mean --config gateway\.yaml\?$/],
     [['check'], /^sluice: check takes one file: sluice check FILE$/],
     [['check', 'a.yaml', 'b.yaml'], /^sluice: check takes one file/],
+    [['diff', 'a.yaml'], /^sluice: diff takes two files: sluice diff OLD NEW$/],
+    [['diff', 'a.yaml', 'b.yaml', 'c.yaml'], /^sluice: diff takes two files/],
     [['run', '--prot', '1'], /^sluice: Unknown option '--prot'/],
     [['run', '--port'], /^sluice: Option '--port <value>' argument missing/],
     [['run', '--port', '70000'], /^sluice: --port: expected a port from 0 to 65535, got "70000"$/],
@@ -132,6 +134,63 @@ void test('an algorithm that does not exist is a mistake in the file', async (t)
   const { code, stdout, stderr } = await run(t, ['run', '--config', plugin])
   t.same([code, stdout], [1, ''])
   t.match(stderr, /^\S+plugin\.yaml: pools\.web\.algorithm: Unknown algorithm "mine"\. .*round-robin.*\n$/)
+})
+
+void test('diff: in words, as JSON, and nothing', async (t) => {
+  const folder = t.testdir({
+    'old.yaml': POOL,
+    'new.json': JSON.stringify({
+      listen: { port: 8081 },
+      admin: { token: '${TOKEN}' },
+      pools: { web: { backends: [{ url: 'http://127.0.0.1:9001', weight: 3 }], timeouts: { connect: '250ms' } } },
+    }),
+  })
+  const env = { ...process.env, TOKEN: 'a-token' }
+  const [before, after] = [join(folder, 'old.yaml'), join(folder, 'new.json')]
+  const told = await run(t, ['diff', before, after], { env })
+  t.same([told.code, told.stderr], [0, ''])
+  t.same(told.stdout.trimEnd().split('\n'), [
+    'pool web: timeouts.connect: from 2s to 250ms',
+    'backend 127.0.0.1:9001 of pool web: weight: from 1 to 3',
+    'listen.port: from 8080 to 8081 (needs a restart)',
+    'admin.token: set (not shown) (needs a restart)',
+  ])
+  const json = await run(t, ['diff', before, after, '--json'], { env })
+  t.same([json.code, json.stderr], [0, ''])
+  t.same(JSON.parse(json.stdout), {
+    pools: [{ pool: 'web', change: 'changed', keys: [{ key: 'timeouts.connect', from: '2s', to: '250ms' }] }],
+    backends: [{ pool: 'web', id: '127.0.0.1:9001', change: 'changed', keys: [{ key: 'weight', from: 1, to: 3 }] }],
+    routes: [],
+    shadowed: [],
+    keys: [
+      { key: 'listen.port', from: 8080, to: 8081, restart: true },
+      { key: 'admin.token', to: '(not shown)', restart: true },
+    ],
+  })
+  const same = await run(t, ['diff', before, before])
+  t.same([same.code, same.stdout, same.stderr], [0, 'nothing would change\n', ''])
+  const none = await run(t, ['diff', before, before, '--json'])
+  t.same(JSON.parse(none.stdout), { pools: [], backends: [], routes: [], shadowed: [], keys: [] })
+})
+
+void test('diff: what is wrong with either file is said as check says it', async (t) => {
+  const folder = t.testdir({ 'good.yaml': POOL, 'bad.yaml': 'pools:\n  web:\n    backend: [http://127.0.0.1:1]\n' })
+  const [good, bad, missing] = ['good.yaml', 'bad.yaml', 'missing.yaml'].map((name) => join(folder, name))
+  if (good === undefined || bad === undefined || missing === undefined) throw new Error('three names, three files')
+  const checked = await run(t, ['check', bad])
+  t.match(checked.stderr, `${bad}:3:5: pools.web.backend: `)
+  const unread = `${missing}: cannot be read: no such file\n`
+  const cases: ReadonlyArray<readonly [before: string, after: string, stderr: string]> = [
+    [good, bad, checked.stderr],
+    [bad, good, checked.stderr],
+    [missing, bad, `${unread}${checked.stderr}`],
+    [bad, missing, `${checked.stderr}${unread}`],
+  ]
+  for (const [before, after, expected] of cases) {
+    // oxlint-disable-next-line no-await-in-loop -- one process after the other
+    const { code, stdout, stderr } = await run(t, ['diff', before, after])
+    t.same({ code, stdout, stderr }, { code: 1, stdout: '', stderr: expected })
+  }
 })
 
 void test('schema prints what config/schema.json holds', async (t) => {
