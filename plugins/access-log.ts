@@ -7,14 +7,14 @@ import type { Exchange } from '../src/transport/exchange.ts'
 
 export interface AccessLogOptions {
   /** Whether every exchange is logged; those that failed always are. */
-  readonly all: boolean
+  readonly all: () => boolean
 }
 
 export default fp<AccessLogOptions>(
   (app, options, done) => {
     app.observers.push((exchange) => {
       const failed = exchange.outcome === 'refused' || exchange.outcome === 'broken'
-      if (!failed && !options.all) return
+      if (!failed && !options.all()) return
       const entry = describe(exchange)
       // A client that asks for what it cannot have is no concern of whoever reads the warnings.
       if (failed && (exchange.outcome === 'broken' || exchange.res.statusCode >= 500))

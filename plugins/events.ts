@@ -13,8 +13,9 @@ declare module 'fastify' {
 export interface GatewayEvent {
   /** ISO 8601. */
   readonly at: string
-  readonly what: 'health' | 'breaker' | 'check' | 'pool'
-  readonly pool: string
+  readonly what: 'health' | 'breaker' | 'check' | 'pool' | 'reload'
+  /** undefined for what concerns the gateway as a whole. */
+  readonly pool?: string
   /** undefined for what concerns the pool as a whole. */
   readonly backend?: string
   readonly from: string
@@ -25,7 +26,7 @@ export interface GatewayEvent {
 /** How many are remembered. */
 const REMEMBERED = 1000
 /** What an operator should look at: in the log these are warnings. */
-const BAD: ReadonlySet<string> = new Set(['unhealthy', 'degraded', 'open', 'empty', 'panic', 'overdue'])
+const BAD: ReadonlySet<string> = new Set(['unhealthy', 'degraded', 'open', 'empty', 'panic', 'overdue', 'refused'])
 
 export class Events {
   readonly #latest: GatewayEvent[] = []
@@ -55,9 +56,7 @@ export default fp(
     const events = new Events()
     app.decorate('events', events)
     events.listen(({ at: _at, ...event }) => {
-      const subject =
-        event.backend === undefined ? `pool ${event.pool}` : `backend ${event.backend} of pool ${event.pool}`
-      const message = `${subject} is ${event.to} (${event.what}): ${event.cause}`
+      const message = `${sentenceOf(event)}: ${event.cause}`
       if (BAD.has(event.to)) app.log.warn(event, message)
       else app.log.info(event, message)
     })
@@ -65,3 +64,9 @@ export default fp(
   },
   { name: 'sluice-events' },
 )
+
+function sentenceOf({ what, pool, backend, to }: Omit<GatewayEvent, 'at'>): string {
+  if (pool === undefined) return to === 'refused' ? 'a configuration is refused' : `configuration ${to} is in force`
+  const subject = backend === undefined ? `pool ${pool}` : `backend ${backend} of pool ${pool}`
+  return `${subject} is ${to} (${what})`
+}

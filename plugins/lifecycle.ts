@@ -25,7 +25,7 @@ export interface Lifecycle {
 
 export interface LifecycleOptions {
   /** How long after the beginning of the end open connections are cut, in milliseconds. */
-  readonly graceMs: number
+  readonly graceMs: () => number
 }
 
 export default fp<LifecycleOptions>(
@@ -37,14 +37,15 @@ export default fp<LifecycleOptions>(
       lifecycle.state = 'stopping'
       lifecycle.closing = true
       // What is open keeps the process alive, not this.
-      setTimeout(cut, graceMs).unref()
+      const ms = graceMs()
+      setTimeout(cut, ms, ms).unref()
       next()
     })
     done()
 
-    function cut(): void {
+    function cut(ms: number): void {
       if (open.size === 0) return
-      app.log.warn(`${open.size} connections were still open after ${graceMs} ms and are cut off`)
+      app.log.warn(`${open.size} connections were still open after ${ms} ms and are cut off`)
       for (const socket of open) socket.destroy()
     }
   },

@@ -8,13 +8,12 @@ import type { Checker } from '../src/core/checker.ts'
 import type { HealthEvidence } from '../src/core/health.ts'
 import type { Member } from '../src/core/member.ts'
 import type { Standing } from '../src/core/standing.ts'
-import type { PoolEntry } from '../src/transport/forwarding.ts'
+import type { PoolEntry } from '../src/transport/pool-entry.ts'
 
 export interface AdminOptions {
   /** The gateway that it tells of. */
   readonly gateway: FastifyInstance
   readonly version: string
-  readonly config: { readonly hash: string; readonly loadedAt: Date }
 }
 
 export default function admin(app: FastifyInstance, options: AdminOptions, done: () => void): void {
@@ -31,17 +30,22 @@ export default function admin(app: FastifyInstance, options: AdminOptions, done:
   done()
 }
 
-function status({ gateway, version, config }: AdminOptions): object {
+function status({ gateway, version }: AdminOptions): object {
   const pools: Record<string, object> = Object.create(null)
   for (const [name, entry] of gateway.snapshot.pools) {
     const backends = entry.pool.members.map((member) => describe(member, entry))
     pools[name] = { algorithm: entry.settings.algorithm.type, backends }
   }
-  const loadedAt = config.loadedAt.toISOString()
+  const { inForce, lastReload } = gateway.configuration
+  const { ok, at, error = null } = lastReload
   return {
     version,
     startedAt: gateway.lifecycle.startedAt.toISOString(),
-    config: { hash: config.hash, loadedAt, lastReload: { ok: true, at: loadedAt, error: null } },
+    config: {
+      hash: inForce.hash,
+      loadedAt: inForce.loadedAt.toISOString(),
+      lastReload: { ok, at: at.toISOString(), error },
+    },
     pools,
   }
 }
@@ -49,7 +53,7 @@ function status({ gateway, version, config }: AdminOptions): object {
 function describe(member: Member, { standings, checkers, settings }: PoolEntry): object {
   const { id, url, weight, configuredWeight, inFlight, requests, failures } = member
   const standing = standings.of(member)
-  const state = standing?.health.state ?? 'healthy'
+  const state = standing?.state ?? 'healthy'
   return {
     id,
     url: url.origin,

@@ -3,10 +3,10 @@
  */
 import type { AlgorithmCheck } from './config/algorithms.ts'
 import { builtInAlgorithms } from './core/algorithms/built-in.ts'
+import type { AlgorithmRegistry } from './core/algorithms/registry.ts'
 
 /** Made and thrown away: the factory of an algorithm alone knows which of its options make sense. */
-export function builtInCheck(): AlgorithmCheck {
-  const registry = builtInAlgorithms()
+export function algorithmCheck(registry: AlgorithmRegistry = builtInAlgorithms()): AlgorithmCheck {
   const deps = { clock: { now: () => 0, schedule: () => () => undefined }, random: () => 0 }
   return {
     names: registry.names(),

@@ -8,6 +8,7 @@ import adminErrors from '../plugins/admin-errors.ts'
 import adminGuard from '../plugins/admin-guard.ts'
 import algorithms from '../plugins/algorithms.ts'
 import checks from '../plugins/checks.ts'
+import configuration from '../plugins/configuration.ts'
 import errors from '../plugins/errors.ts'
 import events from '../plugins/events.ts'
 import forward from '../plugins/forward.ts'
@@ -17,10 +18,15 @@ import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
 import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
+import configurationRoutes from '../routes/configuration.ts'
 import proxy from '../routes/proxy.ts'
+import { algorithmCheck } from './algorithm-check.ts'
+import { checkConfig, ConfigError } from './config/check.ts'
+import type { Candidate } from './config/configuration.ts'
 import type { Settings } from './config/settings.ts'
+import { readText } from './config/text.ts'
 import { offerHttp2 } from './http2.ts'
-import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym } from './listener.ts'
+import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym, renewCertificate } from './listener.ts'
 import { VERSION } from './package.ts'
 import { routable, SERVER_WIDE } from './transport/target.ts'
 import { Peers } from './transport/peer.ts'
@@ -37,6 +43,10 @@ declare module 'fastify' {
 export interface Origin {
   /** A short hash of what was read. */
   readonly hash: string
+  /** What relative paths in a configuration are relative to. */
+  readonly folder: string
+  /** What goes before any configuration, such as the command line. */
+  readonly override?: ((settings: Settings) => Settings) | undefined
 }
 
 export async function createGateway(settings: Settings, origin: Origin): Promise<FastifyInstance> {
@@ -44,17 +54,23 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   const app = Fastify(gatewayOptions(settings, peers))
   const { pools, routes, listen } = settings
 
-  await app.register(lifecycle, { graceMs: settings.shutdown.graceMs })
+  await app.register(lifecycle, {
+    graceMs: () => app.configuration.inForce.settings.shutdown.graceMs,
+  })
   takeUpgrades(app, () => true)
   outfitServers(app, listen.maxConnections, listen.tls === undefined ? () => undefined : offerHttp2(app, listen))
   await app.register(requestId)
   await app.register(errors, { others: 'answer' })
   await app.register(observers)
-  await app.register(accessLog, { all: settings.log.access })
+  await app.register(accessLog, { all: () => app.configuration.inForce.settings.log.access })
   await app.register(algorithms)
   await app.register(events)
-  await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs })
+  await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs, drainMs: settings.reload.drainMs })
   await app.register(checks)
+  await app.register(configuration, {
+    first: { settings, hash: origin.hash },
+    renewCertificate: (tls) => renewCertificate(app, tls),
+  })
   await app.register(forward)
   await app.register(userPlugins, { plugins: settings.plugins })
   await app.register(proxy, {
@@ -62,23 +78,28 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     find: ({ raw }, { path, authority }) =>
-      app.snapshot.table.find(
-        raw.method ?? '',
-        authority ?? raw.headers.host,
-        path === SERVER_WIDE ? '/' : routable(path),
-      )?.forwarding,
+      app.snapshot.find(raw.method ?? '', authority ?? raw.headers.host, path === SERVER_WIDE ? '/' : routable(path))
+        ?.forwarding,
   })
 
   const adminApp = settings.admin && Fastify(adminOptions())
   app.decorate('admin', adminApp)
   if (settings.admin && adminApp) {
-    const config = { hash: origin.hash, loadedAt: new Date() }
     outfitAdmin(adminApp, app.log)
     await adminApp.register(requestId)
     await adminApp.register(adminErrors, { log: app.log })
     await adminApp.register(adminGuard, { settings: settings.admin, log: app.log })
-    await adminApp.register(admin, { gateway: app, version: VERSION, config })
+    await adminApp.register(admin, { gateway: app, version: VERSION })
+    await adminApp.register(configurationRoutes, { gateway: app, read: (text, kind) => read(app, text, kind, origin) })
     app.addHook('onClose', () => adminApp.close())
   }
   return app
+}
+
+/** A configuration that came by a call. @throws {ConfigError} when it is none */
+function read(app: FastifyInstance, text: string, kind: 'yaml' | 'json', { folder, override }: Origin): Candidate {
+  const source = readText(text, { kind, folder, env: process.env })
+  const { settings, problems } = checkConfig(source, { algorithms: algorithmCheck(app.algorithms) })
+  if (settings === undefined) throw new ConfigError(problems)
+  return { settings: override?.(settings) ?? settings, hash: source.hash }
 }

@@ -5,11 +5,11 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-import { builtInCheck } from './algorithm-check.ts'
+import { algorithmCheck } from './algorithm-check.ts'
 import { checkConfig, ConfigError, formatProblem } from './config/check.ts'
 import { differenceOf } from './config/difference.ts'
 import { inWords } from './config/difference-words.ts'
-import { loadConfig, readConfig, type Loaded } from './config/load.ts'
+import { loadConfig, readConfig } from './config/load.ts'
 import { configSchema } from './config/schema.ts'
 import type { LogLevel, Settings } from './config/settings.ts'
 import { ROOT } from './package.ts'
@@ -101,14 +101,14 @@ function print(text: string): number {
 async function run(values: Values, rest: readonly string[]): Promise<undefined> {
   if (rest.length > 0) throw new UsageError(`run takes no "${rest[0]}"; did you mean --config ${rest[0]}?`)
   const file = values.config ?? fileURLToPath(new URL('config/gateway.yaml', ROOT))
-  const loaded = await loadConfig(file, process.env, { algorithms: builtInCheck() })
-  await serve({ ...loaded, settings: withOverrides(loaded.settings, values) } satisfies Loaded, file)
+  await serve(file, (settings) => withOverrides(settings, values))
+  return undefined
 }
 
 async function check(values: Values, rest: readonly string[]): Promise<number> {
   const file = rest[0] ?? values.config
   if (file === undefined || rest.length > 1) throw new UsageError('check takes one file: sluice check FILE')
-  const { problems = [], warnings, settings } = checkConfig(await readConfig(file), { algorithms: builtInCheck() })
+  const { problems = [], warnings, settings } = checkConfig(await readConfig(file), { algorithms: algorithmCheck() })
   for (const problem of problems) console.error(formatProblem(problem))
   for (const warning of warnings) console.error(`${formatProblem(warning)} (warning)`)
   if (settings === undefined || (values.strict && warnings.length > 0)) return 1
@@ -133,7 +133,7 @@ async function diff(values: Values, rest: readonly string[]): Promise<number> {
 /** `undefined` when it is wrong; then everything that is wrong has been printed. */
 async function settingsOf(file: string): Promise<Settings | undefined> {
   try {
-    return (await loadConfig(file, process.env, { algorithms: builtInCheck() })).settings
+    return (await loadConfig(file, process.env, { algorithms: algorithmCheck() })).settings
   } catch (error) {
     explain(error)
     return undefined

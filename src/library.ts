@@ -17,7 +17,7 @@ import type { Config } from './config/schema.ts'
 export async function buildGateway(config: Config): Promise<FastifyInstance> {
   const { settings, problems, warnings } = checkObject(config)
   if (settings === undefined) throw new ConfigError(problems)
-  const app = await createGateway(settings, { hash: hashOf(JSON.stringify(config)) })
+  const app = await createGateway(settings, { hash: hashOf(JSON.stringify(config)), folder: process.cwd() })
   for (const { path, message } of warnings) app.log.warn(`${path}: ${message}`)
   app.addHook('onListen', (done) => {
     app.lifecycle.state = 'ready'

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { ServerResponse, type IncomingMessage, type Server } from 'node:http'
 import { Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { TlsOptions } from 'node:tls'
+import { Server as TlsServer, type TlsOptions } from 'node:tls'
 
 import {
   LogController,
@@ -94,6 +94,13 @@ function tls({ headersTimeoutMs }: ListenSettings, { cert, key, minVersion }: Li
     // A client that does not finish its handshake is one that does not send its request.
     handshakeTimeout: headersTimeoutMs || LONGEST_MS,
     ALPNProtocols: ['h2', 'http/1.1'],
+  }
+}
+
+/** For the connections that come next; those there are keep theirs. @throws when it is none, or not the key's */
+export function renewCertificate(app: FastifyInstance, { cert, key, minVersion }: ListenTlsSettings): void {
+  for (const server of [app.server, ...otherServers(app)]) {
+    if (server instanceof TlsServer) server.setSecureContext({ cert, key, minVersion })
   }
 }
 

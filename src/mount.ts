@@ -49,16 +49,16 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
   const { listen, pools, routes } = settings
 
   // The application waits for requests in its own way; a tunnel would keep it for ever.
-  await app.register(lifecycle, { graceMs: 0 })
+  await app.register(lifecycle, { graceMs: () => 0 })
   takeUpgrades(app, (path) => path === prefix || path.startsWith(`${prefix}/`))
   await app.register(requestId)
   await app.register(errors, { others: 'leave' })
   await app.register(observers)
-  await app.register(accessLog, { all: false })
+  await app.register(accessLog, { all: () => false })
   await app.register(algorithms)
   for (const [name, factory] of Object.entries(options.algorithms ?? {})) app.algorithms.register(name, factory)
   await app.register(events)
-  await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs })
+  await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs, drainMs: 0 })
   await app.register(checks)
   await app.register(forward)
   await app.register(proxy, {

@@ -2,22 +2,37 @@
  * The process: loads, builds, listens, and stops gracefully. It only wires; what is told to whom about failures to
  * start is `StartError`'s.
  */
+import { dirname, resolve } from 'node:path'
+
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 
+import { algorithmCheck } from './algorithm-check.ts'
 import { createGateway } from './app.ts'
+import type { AlgorithmCheck } from './config/algorithms.ts'
 import { ConfigError, formatProblem } from './config/problem.ts'
-import type { Loaded } from './config/load.ts'
+import { loadConfig, type Loaded } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
+import { watchConfig, type ConfigWatch } from './config/watch.ts'
+import { systemClock } from './transport/system-clock.ts'
 
 /** The process cannot run: one line says why. */
 export class StartError extends Error {
   override readonly name = 'StartError'
 }
 
-/** Runs until a signal ends it. @throws {StartError} when it cannot start */
-export async function serve({ settings, warnings, hash }: Loaded, file: string): Promise<void> {
-  const app = await build(settings, hash, file)
+/** Settings, with what goes before any configuration: the command line. */
+export type Override = (settings: Settings) => Settings
+
+/** Runs until a signal ends it. @throws {StartError | ConfigError} when it cannot start */
+export async function serve(file: string, override: Override): Promise<void> {
+  const read = async (algorithms: AlgorithmCheck): Promise<Loaded> => {
+    const found = await loadConfig(file, process.env, { algorithms })
+    return { ...found, settings: override(found.settings) }
+  }
+  const loaded = await read(algorithmCheck())
+  const { settings, warnings } = loaded
+  const app = await build(loaded, file, override)
   for (const warning of warnings) app.log.warn(formatProblem(warning))
   try {
     const { admin } = app
@@ -29,12 +44,42 @@ export async function serve({ settings, warnings, hash }: Loaded, file: string):
   }
   app.lifecycle.state = 'ready'
   app.log.info(greeting(app, settings, file))
-  stopOnSignals(app, settings)
+  const watch = followFile(app, file, read, loaded)
+  stopOnSignals(app, watch)
 }
 
-async function build(settings: Settings, hash: string, file: string): Promise<FastifyInstance> {
+type Read = (algorithms: AlgorithmCheck) => Promise<Loaded>
+
+/** Reads the file again when it changes, on SIGHUP, and when a call asks for it. */
+function followFile(app: FastifyInstance, file: string, read: Read, loaded: Loaded): ConfigWatch {
+  const { configuration } = app
+  const watch = watchConfig(file, {
+    clock: systemClock,
+    hash: loaded.hash,
+    files: loaded.files,
+    onChange: () => {
+      if (configuration.inForce.settings.reload.watch) reload('the file has changed')
+    },
+    onError: (reason) => app.log.warn(`changes of the configuration may go unnoticed; SIGHUP reads it: ${reason}`),
+  })
+  configuration.read = async () => {
+    const next = await read(algorithmCheck(app.algorithms))
+    watch.update(next.files, next.hash)
+    for (const warning of next.warnings) app.log.warn(formatProblem(warning))
+    return next
+  }
+  process.on('SIGHUP', () => reload('SIGHUP'))
+  return watch
+
+  function reload(by: string): void {
+    // What is wrong with it has been told.
+    void configuration.reload(by).catch(() => undefined)
+  }
+}
+
+async function build({ settings, hash }: Loaded, file: string, override: Override): Promise<FastifyInstance> {
   try {
-    const app = await createGateway(settings, { hash })
+    const app = await createGateway(settings, { hash, folder: dirname(resolve(file)), override })
     await app.ready()
     return app
   } catch (error) {
@@ -94,17 +139,15 @@ function urlOf(app: FastifyInstance, host: string): string {
   return `${'setSecureContext' in app.server ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-function stopOnSignals(app: FastifyInstance, settings: Settings): void {
-  process.on('SIGHUP', () =>
-    app.log.warn('SIGHUP: reloading is not there yet; restart to read the configuration again'),
-  )
+function stopOnSignals(app: FastifyInstance, watch: ConfigWatch): void {
   const logger = { error: (message: unknown) => app.log.error(message) }
   closeWithGrace({ delay: false, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err) {
       app.log.fatal({ err }, 'stopping: an error that nothing caught')
       process.exitCode = 2
     } else app.log.info(`stopping on ${signal ?? 'request'}`)
-    await stop(app, settings)
+    watch.stop()
+    await stop(app)
     app.log.info('stopped')
     process.exit()
   })
@@ -114,14 +157,15 @@ function stopOnSignals(app: FastifyInstance, settings: Settings): void {
 const AFTER_CUT_MS = 500
 
 /** Not ready at once, closed to new connections after `delay`, and over after `grace` whatever is still under way. */
-async function stop(app: FastifyInstance, { shutdown }: Settings): Promise<void> {
+async function stop(app: FastifyInstance): Promise<void> {
+  const { shutdown } = app.configuration.inForce.settings
   app.lifecycle.state = 'stopping'
   await wait(shutdown.delayMs)
   await Promise.race([app.close(), wait(shutdown.graceMs + AFTER_CUT_MS)])
 }
 
 function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms)
+  return new Promise((done) => {
+    setTimeout(done, ms)
   })
 }

@@ -16,9 +16,14 @@ import { coerce, validate } from './validate.ts'
 
 export { ConfigError, formatProblem, type Problem } from './problem.ts'
 
-export type Checked =
-  | { readonly settings: Settings; readonly problems?: undefined; readonly warnings: readonly Problem[] }
-  | { readonly settings?: undefined; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] }
+export type Checked = {
+  readonly warnings: readonly Problem[]
+  /** Others that belong to the configuration, such as certificates: absolute paths, also of those that are not there. */
+  readonly files: readonly string[]
+} & (
+  | { readonly settings: Settings; readonly problems?: undefined }
+  | { readonly settings?: undefined; readonly problems: readonly Problem[] }
+)
 
 export interface CheckOptions extends SourceCheckOptions {
   /** For `${NAME}` in strings; the process's own when not given. */
@@ -33,7 +38,7 @@ export interface SourceCheckOptions {
 }
 
 export function checkConfig(source: Source, options: SourceCheckOptions = {}): Checked {
-  if (source.fatal) return { problems: toProblems(source, source.findings), warnings: [] }
+  if (source.fatal) return { problems: toProblems(source, source.findings), warnings: [], files: [] }
   for (const path of source.substituted) coerce(source.value, path)
   const found: Finding[] = []
   const { value } = source
@@ -45,8 +50,9 @@ export function checkConfig(source: Source, options: SourceCheckOptions = {}): C
 
   const errors = [...source.findings, ...withoutUnknown(findings.errors, source.unknown)]
   const warnings = toProblems(source, withoutUnknown(findings.warnings, source.unknown))
-  if (fits && errors.length === 0) return { settings: complete(value, source.folder, pems), warnings }
-  return { problems: toProblems(source, errors), warnings }
+  if (fits && errors.length === 0)
+    return { settings: complete(value, source.folder, pems), warnings, files: pems.files }
+  return { problems: toProblems(source, errors), warnings, files: pems.files }
 }
 
 /** Checks a configuration made in code: a `Config`, if its author was right. */

@@ -28,6 +28,7 @@ import {
   DEFAULT_WEIGHT,
   filled,
   type HeaderRulesConfig,
+  Guard,
   Health,
   type HealthConfig,
   Listen,
@@ -43,7 +44,9 @@ import {
   RetryBudget,
   type RetryConfig,
   Rewrite,
+  type ReloadConfig,
   type RouteConfig,
+  Reload,
   Shutdown,
   Timeouts,
 } from './schema.ts'
@@ -60,6 +63,7 @@ import type {
   PassiveSettings,
   PluginSettings,
   PoolSettings,
+  ReloadSettings,
   RouteSettings,
   Settings,
 } from './settings.ts'
@@ -73,6 +77,7 @@ export function complete(config: Config, folder: string, pems: PemReader): Setti
     admin: config.admin === false ? undefined : completeAdmin(config.admin),
     log: filled(Log, config.log),
     shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
+    reload: completeReload(config.reload),
     pools: new Map(pools),
     routes: routesOf(config).map(completeRoute),
     plugins: (config.plugins ?? []).map((plugin) => completePlugin(plugin, folder)),
@@ -162,6 +167,17 @@ function completeRetry(retry: RetryConfig | undefined): RetryRules {
     budget: { ratio, minimum },
     backoff: { baseMs: ms(base), maxMs: ms(max) },
     bufferBody: bytes(bufferBody),
+  }
+}
+
+function completeReload(reload: ReloadConfig | undefined): ReloadSettings {
+  const { watch, drain, keep } = filled(Reload, reload)
+  const guard = reload?.guard && filled(Guard, reload.guard)
+  return {
+    watch,
+    drainMs: ms(drain),
+    keep,
+    guard: guard && { windowMs: ms(guard.window), errorRate: guard.errorRate, minimum: guard.minimum },
   }
 }
 

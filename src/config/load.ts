@@ -20,6 +20,8 @@ export interface Loaded {
   readonly warnings: readonly Problem[]
   /** The first 12 characters of the SHA-256 of the file's content. */
   readonly hash: string
+  /** Other files that belong to it: absolute paths. */
+  readonly files: readonly string[]
 }
 
 /** Reads and checks a file. */
@@ -31,7 +33,8 @@ export async function loadConfig(
   const source = await readConfig(file, env)
   const checked = checkConfig(source, options)
   if (checked.settings === undefined) throw new ConfigError(checked.problems)
-  return { settings: checked.settings, warnings: checked.warnings, hash: source.hash }
+  const { settings, warnings, files } = checked
+  return { settings, warnings, hash: source.hash, files }
 }
 
 /** Reads a file for `checkConfig`; for those who want the warnings along with the errors. */
@@ -42,9 +45,9 @@ export async function readConfig(file: string, env: Environment = process.env): 
   switch (extname(location).toLowerCase()) {
     case '.yaml':
     case '.yml':
-      return readText(content.toString(), { kind: 'yaml', file, folder, env })
+      return readText(content.toString(), { kind: 'yaml', file, folder, env, hash: hashOf(content) })
     case '.json':
-      return readText(content.toString(), { kind: 'json', file, folder, env })
+      return readText(content.toString(), { kind: 'json', file, folder, env, hash: hashOf(content) })
     case '.ts':
     case '.js':
     case '.mjs':

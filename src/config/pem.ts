@@ -23,10 +23,16 @@ const LARGEST = 1024 ** 2
 /** Reads each file once: what was checked is what is used, however the file changes in between. */
 export class PemReader {
   readonly #folder: string
+  readonly #files = new Set<string>()
   readonly #read = new Map<string, Found<Pem>>()
 
   constructor(folder: string) {
     this.#folder = folder
+  }
+
+  /** The files that were looked at, whatever became of it. */
+  get files(): readonly string[] {
+    return [...this.#files]
   }
 
   read(written: string): Found<Pem> {
@@ -44,7 +50,9 @@ export class PemReader {
     if (/[\r\n]|^[A-Za-z0-9+/= ]{60,}$/.test(written)) {
       return { wrong: 'expected the name of a PEM file, or PEM text that begins with "-----BEGIN"' }
     }
-    const found = contentOf(resolve(this.#folder, written))
+    const file = resolve(this.#folder, written)
+    this.#files.add(file)
+    const found = contentOf(file)
     if (found.wrong !== undefined) return { wrong: `cannot read ${show(written)}: ${found.wrong}` }
     return { value: { text: found.value, where: ` in ${show(written)}` } }
   }

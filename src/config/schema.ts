@@ -188,6 +188,52 @@ export const Shutdown = group('How the gateway stops on SIGTERM and SIGINT.', {
   grace: duration('30s', 0, 'How long requests in flight may take to end before they are cut off.'),
 })
 
+export const Guard = group('When a reload is undone by itself, because requests fail that did not before.', {
+  window: duration('30s', 1000, 'How long after a reload it is watched, and how far back it is compared with.'),
+  errorRate: Type.Optional(
+    Type.Number({
+      default: 0.1,
+      minimum: 0.001,
+      maximum: 1,
+      description: 'By how much the share of failed requests (5xx, or broken off) has to grow.',
+      'x-expected': 'a share from 0.001 to 1, such as 0.1',
+    }),
+  ),
+  minimum: Type.Optional(
+    Type.Integer({
+      default: 50,
+      minimum: 1,
+      maximum: 1_000_000,
+      description: 'Requests that have to come before they are judged.',
+      'x-expected': 'a whole number from 1 to 1000000',
+    }),
+  ),
+})
+
+export const Reload = group('How the configuration is changed while the gateway runs.', {
+  watch: Type.Optional(
+    Type.Boolean({
+      default: true,
+      description: 'Whether a change of the file takes effect by itself. SIGHUP always works.',
+    }),
+  ),
+  drain: duration(
+    '5m',
+    0,
+    'How long a backend that was taken out may take to end what it has, tunnels and streams included.',
+  ),
+  keep: Type.Optional(
+    Type.Integer({
+      default: 10,
+      minimum: 0,
+      maximum: 1000,
+      description: 'How many of the last configurations that worked are kept in memory, to roll back to.',
+      'x-expected': 'a whole number from 0 to 1000',
+    }),
+  ),
+  guard: Type.Optional(Guard),
+})
+
 const Algorithm = Type.Unsafe<AlgorithmName | ({ readonly type: AlgorithmName } & Readonly<Record<string, unknown>>)>({
   type: ['string', 'object'],
   minLength: 1,
@@ -590,6 +636,7 @@ export const ConfigSchema = Type.Object(
     admin: Type.Optional(orFalse(Admin)),
     log: Type.Optional(Log),
     shutdown: Type.Optional(Shutdown),
+    reload: Type.Optional(Reload),
     pools: Type.Record(Type.String(), Pool, {
       minProperties: 1,
       propertyNames: { ...NAME, 'x-expected': NAME_EXPECTED },
@@ -634,6 +681,7 @@ export type HealthConfig = NonNullable<PoolConfig['health']>
 export type ActiveConfig = NonNullable<HealthConfig['active']>
 export type PassiveConfig = Exclude<NonNullable<HealthConfig['passive']>, false>
 export type BreakerConfig = NonNullable<PoolConfig['breaker']>
+export type ReloadConfig = NonNullable<Config['reload']>
 export type BackendTlsConfig = NonNullable<PoolConfig['tls']>
 export type ListenTlsConfig = NonNullable<NonNullable<Config['listen']>['tls']>
 export type HeaderRulesConfig = NonNullable<RouteConfig['requestHeaders']>

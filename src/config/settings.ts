@@ -13,9 +13,25 @@ export interface Settings {
   readonly admin: AdminSettings | undefined
   readonly log: { readonly level: LogLevel; readonly access: boolean }
   readonly shutdown: { readonly delayMs: number; readonly graceMs: number }
+  readonly reload: ReloadSettings
   readonly pools: ReadonlyMap<string, PoolSettings>
   readonly routes: readonly RouteSettings[]
   readonly plugins: readonly PluginSettings[]
+}
+
+export interface ReloadSettings {
+  readonly watch: boolean
+  readonly drainMs: number
+  /** Configurations that worked. */
+  readonly keep: number
+  /** `undefined` when no reload is undone by itself. */
+  readonly guard: GuardSettings | undefined
+}
+
+export interface GuardSettings {
+  readonly windowMs: number
+  readonly errorRate: number
+  readonly minimum: number
 }
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'

@@ -23,6 +23,8 @@ export interface TextOptions {
   readonly file?: string | undefined
   readonly folder: string
   readonly env: Environment
+  /** Of the bytes that the text was; made from the text when not given. */
+  readonly hash?: string
 }
 
 /** How many values aliases (`*name`) may repeat in all, before it is taken for an attempt to exhaust memory. */
@@ -45,7 +47,7 @@ interface Read {
 export function readText(content: string, options: TextOptions): Source {
   const { file, folder, env } = options
   const text = content.replace(/^\uFEFF/, '')
-  const about = { file, folder, hash: hashOf(content) }
+  const about = { file, folder, hash: options.hash ?? hashOf(content) }
   const refused = (findings: readonly Finding[]): Source => {
     return { ...about, value: undefined, place: undefined, findings, fatal: true, unknown: [], substituted: [] }
   }

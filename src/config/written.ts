@@ -28,8 +28,8 @@ const SECRETS = [
 const SIZES: ReadonlySet<unknown> = new Set(['maxHeaderSize', 'maxBodySize', 'bufferBody'])
 
 /** All but the pools, the routes and the plugins. */
-export function writtenFile({ listen, admin, log, shutdown }: Settings): Group {
-  return { listen, admin: admin ?? false, log, shutdown }
+export function writtenFile({ listen, admin, log, shutdown, reload }: Settings): Group {
+  return { listen, admin: admin ?? false, log, shutdown, reload }
 }
 
 /** All but its name and its backends. */
@@ -137,4 +137,33 @@ function isVerbatim([top, , inside]: Path): boolean {
 
 function isMs(step: unknown): step is string {
   return typeof step === 'string' && step.endsWith('Ms')
+}
+
+/** The whole configuration as the file would have it with nothing left to defaults, and without its secrets. */
+export function writtenSettings(settings: Settings): Written {
+  const { pools, routes, plugins } = settings
+  const writtenPools = [...pools.values()].map((pool): [string, Written] => {
+    const backends = pool.backends.map(({ id, url, weight }) => ({ url: url.origin, id, weight }))
+    return [pool.name, { backends, ...asGroup(written(writtenPool(pool), [])) }]
+  })
+  return {
+    ...asGroup(written(writtenFile(settings), [])),
+    pools: Object.fromEntries(writtenPools),
+    routes: routes.map(listedRoute),
+    plugins: plugins.map(({ path, options }) => (Object.keys(options).length === 0 ? path : { path, options: HIDDEN })),
+  }
+}
+
+/** With the requests that it takes. */
+function listedRoute(route: RouteSettings): Written {
+  const { path, host, methods } = route
+  return asGroup(written({ path, host, methods, ...writtenRoute(route) }, []))
+}
+
+function asGroup(value: Written | undefined): { readonly [key: string]: Written } {
+  return typeof value === 'object' && value !== null && !isList(value) ? value : {}
+}
+
+function isList(value: Written): value is readonly Written[] {
+  return Array.isArray(value)
 }

@@ -77,11 +77,11 @@ interface Stopped {
 }
 
 export class Breaker {
-  readonly #rules: BreakerRules
+  #rules: BreakerRules
   readonly #clock: Clock
   readonly #random: Random
   readonly #onFlip: BreakerOptions['onFlip']
-  readonly #counts: SlidingCounts
+  #counts: SlidingCounts
   #state: Closed | Open | HalfOpen | Stopped
   #generation = OUTSIDE + 1
   /** How often in a row trials have failed. */
@@ -146,6 +146,14 @@ export class Breaker {
   reached(): void {
     const state = this.#state
     if (state.is === 'open' && state.unreachable) this.#halfOpen(state, 'its checks pass')
+  }
+
+  /** Other rules. The state it is in stays, and so does what it has counted unless the window is another. */
+  adopt(rules: BreakerRules): void {
+    if (rules.windowMs !== this.#rules.windowMs) {
+      this.#counts = new SlidingCounts(rules.windowMs, KINDS, this.#clock.now())
+    }
+    this.#rules = rules
   }
 
   /** For a backend that is gone: nothing flips any more, and no timer is left. */

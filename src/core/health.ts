@@ -88,8 +88,11 @@ interface Transition {
   readonly ejects?: true
 }
 
-const WARMS: readonly Transition[] = [
+const JOINS_AND_WARMS: readonly Transition[] = [
+  { from: 'healthy', to: 'unhealthy', when: 'joins unchecked' },
   { from: 'healthy', to: 'warming', when: 'joins a warm pool' },
+  { from: 'unhealthy', to: 'warming', when: 'first check passed, others are warm' },
+  { from: 'unhealthy', to: 'healthy', when: 'first check passed' },
   { from: 'unhealthy', to: 'warming', when: 'comes back to a warm pool' },
 ]
 const EITHER_STOPS_WARMING: readonly Transition[] = [
@@ -97,6 +100,8 @@ const EITHER_STOPS_WARMING: readonly Transition[] = [
   { from: 'warming', to: 'unhealthy', when: 'checks failed' },
   { from: 'warming', to: 'unhealthy', when: 'fails while warming', ejects: true },
 ]
+/** Left over from other rules. */
+const NO_HALF_SHARES: Transition = { from: 'degraded', to: 'healthy', when: 'no half shares' }
 
 /** In the order in which they are looked at. */
 export const TRANSITIONS: Readonly<Record<HealthStrategy, readonly Transition[]>> = {
@@ -109,7 +114,7 @@ export const TRANSITIONS: Readonly<Record<HealthStrategy, readonly Transition[]>
     { from: 'degraded', to: 'unhealthy', when: 'checks failed' },
     { from: 'degraded', to: 'unhealthy', when: 'failures above eject', ejects: true },
     { from: 'degraded', to: 'healthy', when: 'proven' },
-    ...WARMS,
+    ...JOINS_AND_WARMS,
     ...EITHER_STOPS_WARMING,
     { from: 'unhealthy', to: 'degraded', when: 'comes back' },
     { from: 'warming', to: 'degraded', when: 'is warm' },
@@ -118,14 +123,16 @@ export const TRANSITIONS: Readonly<Record<HealthStrategy, readonly Transition[]>
     { from: 'healthy', to: 'unhealthy', when: 'first check failed' },
     { from: 'healthy', to: 'unhealthy', when: 'checks failed' },
     { from: 'healthy', to: 'unhealthy', when: 'failures above eject', ejects: true },
-    ...WARMS,
+    ...JOINS_AND_WARMS,
     ...EITHER_STOPS_WARMING,
+    NO_HALF_SHARES,
     { from: 'unhealthy', to: 'healthy', when: 'comes back' },
     { from: 'warming', to: 'healthy', when: 'is warm' },
   ],
   all: [
     { from: 'healthy', to: 'unhealthy', when: 'checks failed and failures above eject', ejects: true },
-    ...WARMS,
+    ...JOINS_AND_WARMS,
+    NO_HALF_SHARES,
     { from: 'warming', to: 'unhealthy', when: 'checks failed and fails while warming', ejects: true },
     { from: 'unhealthy', to: 'healthy', when: 'comes back' },
     { from: 'warming', to: 'healthy', when: 'is warm' },
@@ -142,7 +149,11 @@ const CONDITIONS = {
   'failures above eject': (h: Health) => h.ifMayEject(h.failuresAbove('eject')),
   'checks failed and failures above eject': (h: Health) => h.bothSayBad(h.failuresAbove('eject')),
   proven: (h: Health) => h.proven(),
+  'joins unchecked': (h: Health) => h.joinsUnchecked(),
   'joins a warm pool': (h: Health) => h.joinsWarm(),
+  'first check passed, others are warm': (h: Health) => h.firstCheckPassedToWarm(),
+  'first check passed': (h: Health) => h.firstCheckPassed(),
+  'no half shares': (h: Health) => h.noHalfShares(),
   'comes back to a warm pool': (h: Health) => h.comesBackToWarm(),
   'comes back': (h: Health) => h.comesBack(),
   'fails while warming': (h: Health) => h.ifMayEject(h.failsWhileWarming()),
@@ -151,12 +162,12 @@ const CONDITIONS = {
 }
 
 export class Health {
-  readonly #rules: HealthRules
+  #rules: HealthRules
   readonly #clock: Clock
   readonly #neighbours: Neighbours
   readonly #onFlip: HealthOptions['onFlip']
   readonly #onShare: () => void
-  readonly #window: OutcomeWindow | undefined
+  #window: OutcomeWindow | undefined
   #state: HealthState = 'healthy'
   #checks = 0
   #failedInRow = 0
@@ -172,6 +183,8 @@ export class Health {
   /** Since when it has had traffic, which is when it can behave. */
   #backSince: number
   #joining = false
+  /** Whether it has joined a pool at work, and waits for its first check. */
+  #unchecked = false
   #stopped = false
   #warmStep = 0
   #warmSince = 0
@@ -251,6 +264,7 @@ export class Health {
     this.#failedInRow = 0
     this.#saysDegraded = degraded
     this.#judge(!degraded)
+    this.#unchecked = false
   }
 
   /** @param reason what went wrong, in words */
@@ -260,6 +274,7 @@ export class Health {
     this.#failedInRow++
     this.#goodInRow = 0
     this.#lastFailure = reason
+    this.#unchecked = false
     this.#judge(false)
   }
 
@@ -273,11 +288,27 @@ export class Health {
     if (failed || this.#state !== 'healthy') this.#judge(!failed)
   }
 
-  /** A backend that joins a pool at work. */
+  /** A backend that joins a pool at work: where there are checks, it gets nothing before it has passed one. */
   joins(): void {
     this.#joining = true
+    this.#unchecked = this.#rules.active !== undefined
     this.#judge(false)
     this.#joining = false
+  }
+
+  /** Other rules. What is known stays, as far as they still ask for it. */
+  adopt(rules: HealthRules): void {
+    const before = this.#rules
+    this.#rules = rules
+    if (!isSameWindow(before.passive, rules.passive)) this.#window = windowOf(rules.passive, this.#clock)
+    if (rules.passive === undefined) this.#ejectedUntil = -Infinity
+    if (rules.active === undefined) {
+      this.#failedInRow = 0
+      this.#goodInRow = 0
+      this.#saysDegraded = false
+      this.#unchecked = false
+    }
+    this.#judge(true)
   }
 
   /** For a backend that is gone: no timer is left, and what becomes of requests that are still there changes nothing. */
@@ -385,6 +416,22 @@ export class Health {
     return `${failed} ${failed === 1 ? 'check' : 'checks'} failed: ${this.#lastFailure}`
   }
 
+  joinsUnchecked(): string | undefined {
+    return this.#joining && this.#unchecked ? 'new in the pool, and not checked yet' : undefined
+  }
+
+  firstCheckPassed(): string | undefined {
+    return this.#unchecked && this.#goodInRow === 1 ? 'the first check passed' : undefined
+  }
+
+  firstCheckPassedToWarm(): string | undefined {
+    return this.#warmsUp() ? this.firstCheckPassed() : undefined
+  }
+
+  noHalfShares(): string {
+    return `with strategy ${this.#rules.strategy} there are no half shares`
+  }
+
   joinsWarm(): string | undefined {
     return this.#joining && this.#warmsUp() ? 'new in the pool' : undefined
   }
@@ -418,6 +465,7 @@ export class Health {
   }
 
   comesBack(): string | undefined {
+    if (this.#unchecked) return undefined
     const { active, strategy } = this.#rules
     const { risen: proven } = this
     const served = this.#clock.now() >= this.#ejectedUntil || (proven && this.#unreachable)
@@ -484,6 +532,11 @@ export interface HealthEvidence {
   readonly failures: number
   /** On the clock that it was given. */
   readonly ejectedUntil: number
+}
+
+function isSameWindow(one: PassiveRules | undefined, other: PassiveRules | undefined): boolean {
+  const [a, b] = [one?.window, other?.window]
+  return a === b || (typeof a === 'object' && typeof b === 'object' && a.overMs === b.overMs)
 }
 
 function windowOf(passive: PassiveRules | undefined, clock: Clock): OutcomeWindow | undefined {

@@ -27,11 +27,20 @@ export interface PoolOptions {
 /** `enough` candidates; `panic`: so few that all are used; `empty`: none at all. */
 export type Supply = 'enough' | 'panic' | 'empty'
 
+/** What a new configuration makes of a pool at work. */
+export interface PoolChange {
+  /** All of them, with their configured weights; who is in it already keeps its numbers. */
+  readonly members: ReadonlyMap<Member, number>
+  /** undefined to keep the one there is, and what it knows. */
+  readonly algorithm: Algorithm | undefined
+  readonly panic: number
+}
+
 export class Pool {
   readonly name: string
   readonly #clock: Pick<Clock, 'now'>
   readonly #onAlgorithmError: (error: unknown) => void
-  readonly #panic: number
+  #panic: number
   readonly #onSupply: (from: Supply, to: Supply) => void
   readonly #unavailable = new Set<Member>()
   /** The share of its weight that a member may have; whoever is not in here may have all of it. */
@@ -87,6 +96,23 @@ export class Pool {
 
   setAlgorithm(algorithm: Algorithm): void {
     this.#algorithm = algorithm
+  }
+
+  /** All at once, so that nobody sees a half of it. Leases on those who are gone stay good. */
+  adopt({ members, algorithm, panic }: PoolChange): void {
+    for (const [member, weight] of members) checkWeight(member.id, weight)
+    for (const gone of this.#members.filter((member) => !members.has(member))) {
+      this.#unavailable.delete(gone)
+      this.#shares.delete(gone)
+    }
+    for (const [member, weight] of members) {
+      member.configuredWeight = weight
+      member.weight = weight * (this.#shares.get(member) ?? 1)
+    }
+    if (algorithm !== undefined) this.#algorithm = algorithm
+    this.#panic = panic
+    this.#members = Object.freeze([...members.keys()])
+    this.#refresh()
   }
 
   setWeight(id: string, weight: number): void {

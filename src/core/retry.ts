@@ -29,19 +29,24 @@ const RETRIED = 1
 const RESERVE = 10
 
 export class RetryBudget {
-  readonly #ratio: number
-  readonly #minimum: number
+  #ratio = 0
+  #minimum = 0
   readonly #clock: Pick<Clock, 'now'>
   #requests = 0
   #retries = 0
   readonly #waiting = new Set<() => void>()
   readonly #inWindow: SlidingCounts
 
-  constructor({ ratio, minimum }: RetryRules['budget'], clock: Pick<Clock, 'now'>) {
-    this.#ratio = ratio
-    this.#minimum = minimum
+  constructor(rules: RetryRules['budget'], clock: Pick<Clock, 'now'>) {
+    this.adopt(rules)
     this.#clock = clock
     this.#inWindow = new SlidingCounts(WINDOW_MS, 2, clock.now())
+  }
+
+  /** Other rules, for the same requests and retries. */
+  adopt({ ratio, minimum }: RetryRules['budget']): void {
+    this.#ratio = ratio
+    this.#minimum = minimum
   }
 
   /** A request arrives, at `now` on the budget's clock. */

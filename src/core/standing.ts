@@ -10,12 +10,21 @@ import type { Guard, Verdict } from './lease.ts'
 import type { Member } from './member.ts'
 import type { Pool } from './pool.ts'
 
-/** A change of health or breaker, and the evidence for it. */
+/**
+ * What an operator wants of a backend, whatever its health: `draining` and `disabled` give it nothing new, and let what
+ * it has end in its own time; `disabled` says that it may be away. Not even a pool in need uses it.
+ */
+export type Hand = 'auto' | 'draining' | 'disabled'
+
+/** How a backend stands, in a word. */
+export type State = HealthState | Exclude<Hand, 'auto'>
+
+/** A change of health or breaker, or by an operator, and the evidence for it. */
 export interface Flip {
   readonly what: 'health' | 'breaker'
   readonly backend: string
-  readonly from: HealthState | BreakerState
-  readonly to: HealthState | BreakerState
+  readonly from: State | BreakerState
+  readonly to: State | BreakerState
   readonly cause: string
 }
 
@@ -36,7 +45,7 @@ export interface StandingOptions {
 /** The standings of all members of a pool: none of them may be judged without a look at the others. */
 export class Standings {
   readonly #pool: Pool
-  readonly #rules: StandingRules
+  #rules: StandingRules
   readonly #options: StandingOptions
   readonly #byMember = new Map<Member, Standing>()
 
@@ -52,6 +61,12 @@ export class Standings {
     this.#byMember.set(member, standing)
     member.guard = standing
     return standing
+  }
+
+  /** Other rules for all of them. */
+  adopt(rules: StandingRules): void {
+    this.#rules = rules
+    for (const standing of this.#byMember.values()) standing.adopt(rules)
   }
 
   remove(member: Member): void {
@@ -73,16 +88,16 @@ export class Standings {
   mayEject(): boolean {
     let ejected = 1
     let others = -1
-    for (const { health } of this.#byMember.values()) {
+    for (const { health, hand } of this.#byMember.values()) {
       if (health.ejectedByRequests) ejected++
-      if (health.state !== 'unhealthy') others++
+      if (hand === 'auto' && health.state !== 'unhealthy') others++
     }
     return others > 0 && ejected <= this.#rules.maxEjected * this.#byMember.size
   }
 
   othersAreWarm(self: Standing): boolean {
     for (const standing of this.#byMember.values()) {
-      const { state } = standing.health
+      const { state } = standing
       if (standing !== self && (state === 'healthy' || state === 'degraded')) return true
     }
     return false
@@ -92,40 +107,78 @@ export class Standings {
 export class Standing implements Guard, Neighbours {
   readonly member: Member
   readonly health: Health
-  readonly breaker: Breaker | undefined
+  breaker: Breaker | undefined
+  #hand: Hand = 'auto'
   /** Called when how requests went has changed something that checks should look at soon. */
   wantsCheck: ((withinMs: number) => void) | undefined
   readonly #pool: Pool
   readonly #all: Standings
+  readonly #options: StandingOptions
 
   constructor(member: Member, pool: Pool, rules: StandingRules, options: StandingOptions, all: Standings) {
     this.member = member
     this.#pool = pool
     this.#all = all
-    const { clock, random, onFlip } = options
+    this.#options = options
+    const { clock, onFlip } = options
     const backend = member.id
     this.health = new Health(rules.health, {
       clock,
       neighbours: this,
       onFlip: (from, to, cause) => {
         // The cause before its effect, such as a pool without backends.
-        onFlip({ what: 'health', backend, from, to, cause })
+        // Who is out by hand is so whatever its health.
+        if (this.#hand === 'auto') onFlip({ what: 'health', backend, from, to, cause })
         this.#tell()
         this.wantsCheck?.(this.health.checkWithinMs)
       },
       onShare: () => this.#tell(),
     })
-    this.breaker =
-      rules.breaker === undefined
-        ? undefined
-        : new Breaker(rules.breaker, {
-            clock,
-            random,
-            onFlip: (from, to, cause) => {
-              onFlip({ what: 'breaker', backend, from, to, cause })
-              this.#tell()
-            },
-          })
+    this.#adoptBreaker(rules.breaker)
+  }
+
+  get state(): State {
+    return this.#hand === 'auto' ? this.health.state : this.#hand
+  }
+
+  get hand(): Hand {
+    return this.#hand
+  }
+
+  set hand(hand: Hand) {
+    const from = this.state
+    this.#hand = hand
+    const to = this.state
+    this.#tell()
+    if (from === to) return
+    const cause = hand === 'auto' ? 'by hand: its health decides again' : 'by hand'
+    this.#options.onFlip({ what: 'health', backend: this.member.id, from, to, cause })
+  }
+
+  /** Other rules; the state it is in stays. */
+  adopt({ health, breaker }: StandingRules): void {
+    this.health.adopt(health)
+    if (breaker !== undefined && this.breaker !== undefined) this.breaker.adopt(breaker)
+    else this.#adoptBreaker(breaker)
+    this.#tell()
+  }
+
+  #adoptBreaker(rules: BreakerRules | undefined): void {
+    this.breaker?.stop()
+    if (rules === undefined) {
+      this.breaker = undefined
+      return
+    }
+    const { clock, random, onFlip } = this.#options
+    const backend = this.member.id
+    this.breaker = new Breaker(rules, {
+      clock,
+      random,
+      onFlip: (from, to, cause) => {
+        onFlip({ what: 'breaker', backend, from, to, cause })
+        this.#tell()
+      },
+    })
   }
 
   enter(): number {
@@ -170,6 +223,7 @@ export class Standing implements Guard, Neighbours {
 
   /** What is out keeps its weight: should the pool be in need of everyone, it counts. */
   #tell(): void {
+    if (this.#hand !== 'auto') return this.#pool.update(this.member, false, 0)
     const { share } = this.health
     this.#pool.update(this.member, share > 0 && (this.breaker?.admits ?? true), share > 0 ? share : 1)
   }

@@ -226,10 +226,10 @@ export class Connection {
   }
 
   /** Fails the call and closes: the gateway will wait no longer. */
-  abandon(): void {
+  abandon(reason: string): void {
     const call = this.#call
     this.destroy()
-    call?.onFailure(new AttemptError('reset', 'the gateway is stopping'))
+    call?.onFailure(new AttemptError('reset', reason))
   }
 
   /** Gives up `call`, if it is the one that is served: it hears nothing more. */

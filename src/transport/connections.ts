@@ -26,11 +26,8 @@ const KEEP_ALIVE_MARGIN_MS = 1000
 
 export class Connections implements ConnectionOwner {
   readonly url: URL
-  readonly connectMs: number
-  readonly tlsMs: number
-  readonly secure: SecureOptions | undefined
   session: Buffer | undefined
-  readonly #settings: ConnectionSettings
+  #settings: ConnectionSettings
   readonly #open = new Set<Connection>()
   /** A stack: the freshest on top, so that the others can fall idle and close. */
   readonly #idle: Connection[] = []
@@ -39,13 +36,29 @@ export class Connections implements ConnectionOwner {
   #queueTimer: NodeJS.Timeout | undefined
   #idleTimer: NodeJS.Timeout | undefined
   #retired = false
+  #whenGone: (() => void) | undefined
   #closed = false
+  #whyClosed = ''
 
   constructor(url: URL, settings: ConnectionSettings) {
     this.url = url
-    this.connectMs = settings.connectMs
-    this.tlsMs = settings.tlsMs
-    this.secure = settings.secure
+    this.#settings = settings
+  }
+
+  get connectMs(): number {
+    return this.#settings.connectMs
+  }
+
+  get tlsMs(): number {
+    return this.#settings.tlsMs
+  }
+
+  get secure(): SecureOptions | undefined {
+    return this.#settings.secure
+  }
+
+  /** Other limits. Connections that are more than there may be now are closed as they become free. */
+  adopt(settings: ConnectionSettings): void {
     this.#settings = settings
   }
 
@@ -64,30 +77,44 @@ export class Connections implements ConnectionOwner {
     if (!this.#waiting.delete(call)) call.connection?.cancel(call)
   }
 
-  /** Its backend gets nothing new: what lies idle is closed now, the rest as soon as its call has ended. */
-  retire(): void {
+  /**
+   * Its backend gets nothing new: what lies idle is closed now, the rest as soon as its call has ended.
+   *
+   * @param whenGone called when nothing is left
+   */
+  retire(whenGone?: () => void): void {
     this.#retired = true
+    this.#whenGone = whenGone
     clearTimeout(this.#idleTimer)
     for (const connection of this.#idle.splice(0)) connection.destroy()
+    this.#lookWhetherGone()
   }
 
-  /** Closes everything at once; calls under way fail. */
-  destroy(): void {
+  /** Closes everything at once; calls under way fail, for the reason given. */
+  destroy(reason = 'the gateway is stopping'): void {
     this.#closed = true
+    this.#whyClosed = reason
     clearTimeout(this.#queueTimer)
     clearTimeout(this.#idleTimer)
     for (const connection of this.#idle.splice(0)) connection.destroy()
-    for (const connection of this.#open) connection.abandon()
+    for (const connection of this.#open) connection.abandon(reason)
     for (const call of this.#waiting.keys()) {
       this.#waiting.delete(call)
-      call.onFailure(new AttemptError('queue-timeout', 'the gateway is stopping'))
+      call.onFailure(new AttemptError('queue-timeout', reason))
     }
   }
 
+  #lookWhetherGone(): void {
+    if (!this.#retired || this.#open.size + this.#waiting.size > 0) return
+    this.#whenGone?.()
+    this.#whenGone = undefined
+  }
+
   onFree(connection: Connection, keepAliveMs: number | undefined): void {
+    const { idleMs, max } = this.#settings
+    if (this.#open.size > max) return connection.destroy()
     const next = this.#dequeue()
     if (next !== undefined) return connection.serve(next)
-    const { idleMs } = this.#settings
     const keepMs = keepAliveMs === undefined ? idleMs : Math.min(idleMs, keepAliveMs - KEEP_ALIVE_MARGIN_MS)
     if (this.#retired || this.#closed || keepMs <= 0) return connection.destroy()
     connection.idleUntil = performance.now() + keepMs
@@ -100,11 +127,12 @@ export class Connections implements ConnectionOwner {
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
     if (this.#closed && repeat !== undefined) {
-      repeat.onFailure(new AttemptError('reset', 'the gateway is stopping'))
+      repeat.onFailure(new AttemptError('reset', this.#whyClosed))
       return
     }
-    const next = repeat ?? this.#dequeue()
+    const next = repeat ?? (this.#open.size < this.#settings.max ? this.#dequeue() : undefined)
     if (next !== undefined) this.#connect(next)
+    else this.#lookWhetherGone()
   }
 
   #connect(call: Call): void {

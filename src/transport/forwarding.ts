@@ -2,15 +2,13 @@
  * How the requests of one route are forwarded: what the configuration says, made ready for use so that a request looks
  * nothing up and parses nothing.
  */
-import type { HeaderRules, PoolSettings } from '../config/settings.ts'
+import type { HeaderRules } from '../config/settings.ts'
 import type { Backend } from '../core/backend.ts'
-import type { Checker } from '../core/checker.ts'
-import type { Member } from '../core/member.ts'
 import type { Pool } from '../core/pool.ts'
 import type { RetryBudget, RetryRules } from '../core/retry.ts'
-import type { Standings } from '../core/standing.ts'
-import type { CallLimits, SecureOptions } from './connection.ts'
+import type { CallLimits } from './connection.ts'
 import type { Connections } from './connections.ts'
+import type { PoolEntry } from './pool-entry.ts'
 import type { Rewrite } from './target.ts'
 
 export interface Forwarding {
@@ -53,22 +51,9 @@ export function limitOf(value: number): number {
   return value === 0 ? Infinity : value
 }
 
-/** A pool at work: what its configuration became. */
-export interface PoolEntry {
-  readonly settings: PoolSettings
-  readonly pool: Pool
-  readonly connections: ReadonlyMap<Backend, Connections>
-  /** For https backends, their checks included. */
-  readonly secure: SecureOptions | undefined
-  readonly budget: RetryBudget
-  readonly standings: Standings
-  /** Of those that are checked. */
-  readonly checkers: Map<Member, Checker>
-}
-
 export function compileForwarding(
   rules: ForwardingRules,
-  entry: Omit<PoolEntry, 'secure' | 'standings' | 'checkers'>,
+  entry: Pick<PoolEntry, 'settings' | 'pool' | 'connections' | 'budget'>,
   clientBodyMs: number,
 ): Forwarding {
   const { settings, pool, connections, budget } = entry

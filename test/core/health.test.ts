@@ -91,10 +91,11 @@ function ejected(rules: Partial<HealthRules> = {}): Bench {
   return made
 }
 
-/** Taken out by checks and brought back by them, to warm up. */
+/** New in a pool at work, and warming up since it has passed its first check, where there are any. */
 function warming(rules: Partial<HealthRules> = {}): Bench {
   const made = bench({ ...WARMS, ...rules })
   made.health.joins()
+  if (rules.active !== undefined || !('active' in rules)) made.good()
   made.flips()
   return made
 }
@@ -130,7 +131,8 @@ void test('the first check is decisive, too, for who is degraded or warms up alr
   t.equal(degraded.health.state, 'degraded')
   degraded.bad()
   t.equal(degraded.health.state, 'unhealthy')
-  const joined = warming()
+  const joined = warming(ONLY_REQUESTS)
+  joined.health.adopt({ ...RULES, ...WARMS })
   joined.bad()
   t.same(joined.flips(), ['warming > unhealthy: the first check failed: connect ECONNREFUSED'])
 })
@@ -617,7 +619,7 @@ void test('warming: 10, 30, 50 % by thirds, then the whole share', async (t) => 
 
 void test('warming: graded, who cannot prove that it is well has half of its share then', async (t) => {
   const { health, clock, good } = warming()
-  good(2)
+  good(1)
   clock.advance(60_000)
   t.equal(health.state, 'degraded')
   good()
@@ -625,14 +627,14 @@ void test('warming: graded, who cannot prove that it is well has half of its sha
 })
 
 void test('warming: who joins others does, or comes back to them, and nobody when no other is warm', async (t) => {
-  const cold = bench(WARMS)
+  const cold = bench({ ...WARMS, ...ONLY_REQUESTS })
   cold.pool.othersAreWarm = false
   cold.health.joins()
   t.same(cold.flips(), [])
-  const off = bench()
+  const off = bench(ONLY_REQUESTS)
   off.health.joins()
   t.same(off.flips(), [])
-  const joined = bench(WARMS)
+  const joined = bench({ ...WARMS, ...ONLY_REQUESTS })
   joined.health.joins()
   t.same(joined.flips(), ['healthy > warming: new in the pool'])
   for (const strategy of STRATEGIES) {
@@ -646,6 +648,62 @@ void test('warming: who joins others does, or comes back to them, and nobody whe
       t.same(flips(), [`unhealthy > ${to}: 2 checks passed`])
     }
   }
+})
+
+void test('who joins a pool that is checked gets nothing before its first check, which decides', async (t) => {
+  for (const strategy of STRATEGIES) {
+    for (const [warmupMs, othersAreWarm, to] of [
+      [0, true, 'healthy'],
+      [60_000, false, 'healthy'],
+      [60_000, true, 'warming'],
+    ] as const) {
+      const { health, good, flips, pool } = bench({ strategy, warmupMs })
+      pool.othersAreWarm = othersAreWarm
+      health.joins()
+      t.same(flips(), ['healthy > unhealthy: new in the pool, and not checked yet'])
+      t.equal(health.share, 0)
+      good()
+      t.same(flips(), [`unhealthy > ${to}: the first check passed`])
+    }
+    // With `all`, checks alone keep nobody out.
+    if (strategy === 'all') continue
+    const failing = bench({ strategy })
+    failing.health.joins()
+    failing.flips()
+    failing.bad()
+    failing.good()
+    t.equal(failing.health.state, 'unhealthy', 'then it needs as many as anybody')
+    failing.good()
+    t.not(failing.health.state, 'unhealthy')
+  }
+})
+
+void test('other rules: what is known stays, as far as they ask for it', async (t) => {
+  const { health, requests, flips, good } = checked()
+  requests(0, 65)
+  requests(35)
+  t.equal(health.state, 'degraded')
+  flips()
+  health.adopt({ ...RULES, strategy: 'any' })
+  t.same(flips(), ['degraded > healthy: with strategy any there are no half shares'])
+  t.equal(health.state, 'healthy')
+  t.equal(health.evidence.outcomes, 100, 'the window is the same')
+  health.adopt({ ...RULES, passive: { ...PASSIVE, window: 50 } })
+  t.equal(health.evidence.outcomes, 0, 'another window begins anew')
+  requests(30)
+  t.equal(health.state, 'unhealthy')
+  health.adopt({ ...RULES, passive: undefined })
+  good(2)
+  t.not(health.state, 'unhealthy', 'nobody is ejected where requests are not asked')
+})
+
+void test('other rules without checks: what checks had found is forgotten', async (t) => {
+  const { health, bad, clock } = checked()
+  bad(3)
+  t.equal(health.state, 'unhealthy')
+  health.adopt({ ...RULES, active: undefined })
+  t.not(health.state, 'unhealthy')
+  t.equal(clock.pending, 0)
 })
 
 void test('warming: more than half of at least five failed requests send it back', async (t) => {

@@ -22,7 +22,7 @@ void test('it serves, and stops on a signal with exit code 0', { skip }, async (
     t.equal((await ask(gateway.url)).body, 'here')
     gateway.process.signal('SIGHUP')
     // oxlint-disable-next-line no-await-in-loop
-    await gateway.process.logged(/^SIGHUP/)
+    await gateway.process.logged(/: SIGHUP, in /)
     gateway.process.signal(signal)
     // oxlint-disable-next-line no-await-in-loop
     const { code, stderr } = await gateway.process.ended

@@ -170,7 +170,7 @@ void test('SIGINT and SIGTERM: exit code 0; SIGHUP ends nothing', async (t) => {
     const gateway = await startGateway(t, config(url, '{}'))
     gateway.process.signal('SIGHUP')
     // oxlint-disable-next-line no-await-in-loop
-    await gateway.process.logged(/^SIGHUP/)
+    await gateway.process.logged(/: SIGHUP, in /)
     // oxlint-disable-next-line no-await-in-loop
     t.equal((await ask(gateway.url)).body, 'here')
     gateway.process.signal(signal)

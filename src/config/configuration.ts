@@ -1,0 +1,153 @@
+/**
+ * The configuration in force, and how another one takes its place: all of it or nothing, one after the other, with the
+ * ones before kept to go back to.
+ */
+import { differenceOf, isEmpty, keysThatNeedRestart, type Difference } from './difference.ts'
+import { ConfigError, formatProblem, oneLine } from './problem.ts'
+import type { Settings } from './settings.ts'
+
+/** A configuration that was read and found right. */
+export interface Candidate {
+  readonly settings: Settings
+  readonly hash: string
+}
+
+export interface InForce extends Candidate {
+  readonly loadedAt: Date
+}
+
+export interface LastReload {
+  readonly ok: boolean
+  readonly at: Date
+  /** Every problem, one a line; undefined when there was none. */
+  readonly error: string | undefined
+}
+
+export interface ConfigurationOptions {
+  /** Builds what the settings ask for, without effect; what it returns puts it in force, and cannot fail. */
+  readonly prepare: (settings: Settings, before: Settings) => () => void
+  readonly onApplied: (change: Applied) => void
+  readonly onRefused: (by: string, problems: ConfigError) => void
+}
+
+export interface Applied {
+  /** Who asked for it: a signal, a call, the file itself. */
+  readonly by: string
+  readonly from: InForce
+  readonly to: InForce
+  readonly difference: Difference
+  readonly tookMs: number
+}
+
+export class Configuration {
+  #inForce: InForce
+  #lastReload: LastReload
+  /** Those before, the latest last. */
+  readonly #before: InForce[] = []
+  readonly #options: ConfigurationOptions
+  #queue: Promise<unknown> = Promise.resolve()
+  /** Reads it again from where it came from; undefined where it came from nowhere. */
+  read: (() => Promise<Candidate>) | undefined
+
+  constructor(first: Candidate, options: ConfigurationOptions) {
+    this.#inForce = { ...first, loadedAt: new Date() }
+    this.#lastReload = { ok: true, at: this.#inForce.loadedAt, error: undefined }
+    this.#options = options
+  }
+
+  get inForce(): InForce {
+    return this.#inForce
+  }
+
+  get lastReload(): LastReload {
+    return this.#lastReload
+  }
+
+  /** Those that one can roll back to, the latest last. */
+  get before(): readonly InForce[] {
+    return this.#before
+  }
+
+  /**
+   * Reads it again. Calls queue up: each sees what the one before has done.
+   *
+   * @throws {ConfigError} when it cannot take effect; then nothing has changed
+   */
+  reload(by: string): Promise<Difference> {
+    const { read } = this
+    if (read === undefined) throw new Error('this gateway was not configured by a file')
+    return this.replace(by, read)
+  }
+
+  /**
+   * Puts what `make` gives in the place of what is in force, when its turn has come.
+   *
+   * @throws {ConfigError} when it cannot take effect; then nothing has changed
+   */
+  replace(by: string, make: () => Candidate | Promise<Candidate>): Promise<Difference> {
+    const turn = this.#queue.then(async () => {
+      try {
+        return this.#apply(by, await make())
+      } catch (error) {
+        this.#refuse(by, error)
+        throw error
+      }
+    })
+    this.#queue = turn.catch(() => undefined)
+    return turn
+  }
+
+  /**
+   * Goes back to the one before.
+   *
+   * @throws {ConfigError} when there is none, or it can no longer be built
+   */
+  async rollback(by: string): Promise<Difference> {
+    const back = this.#before.at(-1)
+    const difference = await this.replace(by, () => {
+      const last = this.#before.at(-1)
+      if (last === undefined) throw new ConfigError([{ path: 'rollback', message: 'there is no configuration before' }])
+      return last
+    })
+    // It is in force again, and what has just been left is no place to go back to.
+    this.#before.splice(back === undefined ? this.#before.length : this.#before.indexOf(back))
+    return difference
+  }
+
+  /** What would change. */
+  differenceTo({ settings }: Candidate): Difference {
+    return differenceOf(this.#inForce.settings, settings)
+  }
+
+  #apply(by: string, { settings, hash }: Candidate): Difference {
+    const from = this.#inForce
+    const startedAt = performance.now()
+    const difference = differenceOf(from.settings, settings)
+    const fixed = keysThatNeedRestart(difference)
+    if (fixed.length > 0) {
+      throw new ConfigError(
+        fixed.map((path) => ({ path, message: 'cannot change while the gateway runs; restart it to change this' })),
+      )
+    }
+    this.#options.prepare(settings, from.settings)()
+    const to: InForce = { settings, hash, loadedAt: new Date() }
+    this.#inForce = to
+    this.#lastReload = { ok: true, at: to.loadedAt, error: undefined }
+    if (!isEmpty(difference)) this.#remember(from)
+    this.#options.onApplied({ by, from, to, difference, tookMs: performance.now() - startedAt })
+    return difference
+  }
+
+  #remember(one: InForce): void {
+    this.#before.push(one)
+    this.#before.splice(0, this.#before.length - this.#inForce.settings.reload.keep)
+  }
+
+  #refuse(by: string, error: unknown): void {
+    const problems =
+      error instanceof ConfigError ? error : new ConfigError([{ path: '', message: oneLine(String(error)) }])
+    const text = problems.problems.map(formatProblem).join('\n')
+    this.#lastReload = { ok: false, at: new Date(), error: text }
+    this.#options.onRefused(by, problems)
+  }
+}
