@@ -13,7 +13,7 @@ declare module 'fastify' {
 export interface GatewayEvent {
   /** ISO 8601. */
   readonly at: string
-  readonly what: 'health' | 'breaker' | 'check' | 'pool' | 'reload'
+  readonly what: 'health' | 'breaker' | 'check' | 'pool' | 'reload' | 'weight'
   /** undefined for what concerns the gateway as a whole. */
   readonly pool?: string
   /** undefined for what concerns the pool as a whole. */
@@ -67,6 +67,7 @@ export default fp(
 
 function sentenceOf({ what, pool, backend, to }: Omit<GatewayEvent, 'at'>): string {
   if (pool === undefined) return to === 'refused' ? 'a configuration is refused' : `configuration ${to} is in force`
+  if (what === 'weight') return `backend ${backend} of pool ${pool} has weight ${to}`
   const subject = backend === undefined ? `pool ${pool}` : `backend ${backend} of pool ${pool}`
   return `${subject} is ${to} (${what})`
 }

@@ -33,7 +33,7 @@ export default function admin(app: FastifyInstance, options: AdminOptions, done:
 function status({ gateway, version }: AdminOptions): object {
   const pools: Record<string, object> = Object.create(null)
   for (const [name, entry] of gateway.snapshot.pools) {
-    const backends = entry.pool.members.map((member) => describe(member, entry))
+    const backends = entry.pool.members.map((member) => describeBackend(member, entry))
     pools[name] = { algorithm: entry.settings.algorithm.type, backends }
   }
   const { inForce, lastReload } = gateway.configuration
@@ -50,7 +50,8 @@ function status({ gateway, version }: AdminOptions): object {
   }
 }
 
-function describe(member: Member, { standings, checkers, settings }: PoolEntry): object {
+/** How one backend stands. */
+export function describeBackend(member: Member, { standings, checkers, settings }: PoolEntry): object {
   const { id, url, weight, configuredWeight, inFlight, requests, failures } = member
   const standing = standings.of(member)
   const state = standing?.state ?? 'healthy'

@@ -18,7 +18,10 @@ import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
 import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
+import backends from '../routes/backends.ts'
 import configurationRoutes from '../routes/configuration.ts'
+import explain from '../routes/explain.ts'
+import { findRoute } from '../routes/find-route.ts'
 import proxy from '../routes/proxy.ts'
 import { algorithmCheck } from './algorithm-check.ts'
 import { checkConfig, ConfigError } from './config/check.ts'
@@ -28,7 +31,6 @@ import { readText } from './config/text.ts'
 import { offerHttp2 } from './http2.ts'
 import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym, renewCertificate } from './listener.ts'
 import { VERSION } from './package.ts'
-import { routable, SERVER_WIDE } from './transport/target.ts'
 import { Peers } from './transport/peer.ts'
 import { takeUpgrades } from './upgrades.ts'
 
@@ -77,9 +79,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     peers,
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
-    find: ({ raw }, { path, authority }) =>
-      app.snapshot.find(raw.method ?? '', authority ?? raw.headers.host, path === SERVER_WIDE ? '/' : routable(path))
-        ?.forwarding,
+    find: ({ raw }, target) => findRoute(app.snapshot, raw.method ?? '', raw.headers.host, target)?.forwarding,
   })
 
   const adminApp = settings.admin && Fastify(adminOptions())
@@ -90,6 +90,8 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     await adminApp.register(adminErrors, { log: app.log })
     await adminApp.register(adminGuard, { settings: settings.admin, log: app.log })
     await adminApp.register(admin, { gateway: app, version: VERSION })
+    await adminApp.register(backends, { gateway: app })
+    await adminApp.register(explain, { gateway: app })
     await adminApp.register(configurationRoutes, { gateway: app, read: (text, kind) => read(app, text, kind, origin) })
     app.addHook('onClose', () => adminApp.close())
   }

@@ -11,7 +11,13 @@ export { sluice, sluice as default, type MountOptions } from './mount.ts'
 export { defineConfig } from './config/define.ts'
 export { ConfigError, type Problem } from './config/problem.ts'
 export type { BackendConfig, Config, PluginConfig, PoolConfig, RouteConfig } from './config/schema.ts'
-export type { Algorithm, AlgorithmDependencies, AlgorithmFactory, RequestInfo } from './core/algorithms/algorithm.ts'
+export type {
+  Algorithm,
+  AlgorithmDependencies,
+  AlgorithmFactory,
+  Explanation,
+  RequestInfo,
+} from './core/algorithms/algorithm.ts'
 export type { Backend } from './core/backend.ts'
 export type { Clock, Random } from './core/clock.ts'
 export type { ErrorBody, ErrorCode } from './errors.ts'

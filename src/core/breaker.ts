@@ -83,6 +83,7 @@ export class Breaker {
   readonly #onFlip: BreakerOptions['onFlip']
   #counts: SlidingCounts
   #state: Closed | Open | HalfOpen | Stopped
+  #cause = ''
   #generation = OUTSIDE + 1
   /** How often in a row trials have failed. */
   #reopenings = 0
@@ -102,6 +103,21 @@ export class Breaker {
     const state = this.#state
     if (state.is === 'stopped') return state.was
     return state.is === 'open' && this.#isOver(state) ? 'half-open' : state.is
+  }
+
+  /** The evidence for its last flip; '' before the first one. */
+  get cause(): string {
+    return this.#cause
+  }
+
+  /** Until when it is open, on its clock; undefined when it is not. */
+  get openUntil(): number | undefined {
+    return this.#state.is === 'open' ? this.#state.until : undefined
+  }
+
+  /** How many trials are under way. */
+  get trials(): number {
+    return this.#state.is === 'half-open' ? this.#state.trials : 0
   }
 
   /** Whether a request may be let in now. Besides flips, it changes as trials take the places there are and end. */
@@ -213,6 +229,7 @@ export class Breaker {
     const from = this.#state.is
     if (from === 'stopped') return
     this.#state = to
+    this.#cause = cause
     this.#generation += 1
     this.#onFlip(from, to.is, cause)
   }

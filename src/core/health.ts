@@ -169,6 +169,7 @@ export class Health {
   readonly #onShare: () => void
   #window: OutcomeWindow | undefined
   #state: HealthState = 'healthy'
+  #cause = ''
   #checks = 0
   #failedInRow = 0
   #goodInRow = 0
@@ -202,6 +203,11 @@ export class Health {
 
   get state(): HealthState {
     return this.#state
+  }
+
+  /** The evidence for its last transition; '' before the first one. */
+  get cause(): string {
+    return this.#cause
   }
 
   /** The share of its weight that it may get, from 0 to 1. */
@@ -343,6 +349,7 @@ export class Health {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
     this.#state = to
+    this.#cause = cause
     if (from === 'unhealthy') this.#return()
     if (to === 'healthy') this.#unreachable = false
     if (to === 'warming') this.#warm()

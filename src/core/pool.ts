@@ -129,6 +129,11 @@ export class Pool {
     this.update(member, available, this.#shares.get(member) ?? 1)
   }
 
+  /** Of this moment; to be asked what it would do, never to pick. */
+  get algorithm(): Algorithm {
+    return this.#algorithm
+  }
+
   get supply(): Supply {
     return this.#supply
   }

@@ -4,8 +4,9 @@
  *     import { algorithmContract } from 'sluice/testing'
  *     void test('mine', (t) => algorithmContract(t, (options, deps) => new Mine(deps.random)))
  */
-import type { Algorithm, AlgorithmFactory, RequestInfo } from '../core/algorithms/algorithm.ts'
+import type { Algorithm, AlgorithmFactory, Explanation, RequestInfo } from '../core/algorithms/algorithm.ts'
 import type { Backend } from '../core/backend.ts'
+import type { Member } from '../core/member.ts'
 import { Pool } from '../core/pool.ts'
 import { candidates, members, request } from './backends.ts'
 import { seededRandom } from './random.ts'
@@ -45,6 +46,7 @@ export function algorithmContract(
   suite.newcomer()
   suite.extremes()
   suite.inPool()
+  suite.explains()
   t.end?.()
 }
 
@@ -124,8 +126,39 @@ class Suite {
     this.#t.ok(errors.length === 0, `in a pool, weight 0 gets nothing and nothing fails: ${errors[0] ?? ''}`)
   }
 
-  #make(seed: number): Algorithm {
-    const deps = { clock: new VirtualClock(), random: seededRandom(seed) }
+  /** Where it explains itself: that it says whom it then picks, and that saying so changes nothing. */
+  explains(): void {
+    const [left, asked] = [this.#day(false), this.#day(true)]
+    const differs = left.picks.findIndex((id, n) => id !== asked.picks[n])
+    this.#t.ok(differs === -1, `explaining changes no pick: ${differs === -1 ? 'none' : `the one at ${differs}`}`)
+    const mistakes = asked.mistakes
+    this.#t.ok(mistakes.length === 0, `what it explains is what it then does: ${mistakes[0] ?? 'always'}`)
+  }
+
+  /** A day on which everything happens that an algorithm can see. */
+  #day(asks: boolean): { readonly picks: readonly string[]; readonly mistakes: readonly string[] } {
+    const [clock, all] = [new VirtualClock(), members(3, 1, 2, 5)]
+    const algorithm = this.#make(23, clock)
+    const mistakes: string[] = []
+    const picks: string[] = []
+    let lists = listsOf(all)
+    for (let n = 0; n < 600; n += 1) {
+      if (n % 150 === 149) lists = listsOf(all, n)
+      const list = lists[Math.floor(n / 20) % lists.length] ?? all
+      const asking = this.#request(n)
+      if (asks && n % 10 === 0) for (const other of lists) algorithm.explain?.(other, asking)
+      const said = asks ? algorithm.explain?.(list, asking) : undefined
+      const picked = algorithm.pick(list, asking)
+      picks.push(picked.id)
+      if (said !== undefined) mistakes.push(...wrongIn(said, list, picked).map((mistake) => `at ${n} ${mistake}`))
+      live(n, picked, all, clock)
+      algorithm.learn?.(picked, picked.id === 'C' ? 200 : 4 + (n % 5), n % 11 === 0 ? 'failure' : 'success')
+    }
+    return { picks, mistakes }
+  }
+
+  #make(seed: number, clock = new VirtualClock()): Algorithm {
+    const deps = { clock, random: seededRandom(seed) }
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- whoever runs the suite gives options that fit
     return this.#factory(this.#options.options as never, deps)
   }
@@ -147,4 +180,35 @@ class Suite {
       )
     }
   }
+}
+
+/** All of them, and some, and one; with other weights at each `round`. */
+function listsOf(all: readonly Member[], round = 0): ReadonlyArray<readonly Member[]> {
+  for (const [index, member] of all.entries()) member.weight = 1 + ((index * 2 + round) % 5)
+  const [first, second, third] = all
+  const pair = [third, first].filter((member) => member !== undefined)
+  const one = second === undefined ? [] : [second]
+  return [all, all.slice(1), pair, one].map((list) => Object.freeze([...list]))
+}
+
+/** What becomes of requests: some end at once, some late; and now and then a backend falls silent. */
+function live(n: number, picked: Member, all: readonly Member[], clock: VirtualClock): void {
+  if (n % 3 > 0) picked.inFlight += 1
+  const other = all[n % all.length]
+  if (other !== undefined && other.inFlight > 0 && n % 3 > 0) other.inFlight -= 1
+  if (n % 40 === 30) picked.silentSince = clock.now()
+  if (n % 40 === 10) for (const member of all) member.silentSince = undefined
+  clock.advance(n % 5 === 0 ? 60 : 1)
+}
+
+function wrongIn(said: Explanation<Member>, list: readonly Member[], picked: Member): string[] {
+  const wrong: string[] = []
+  if (said.picks !== undefined && said.picks !== picked) wrong.push(`it says ${said.picks.id} and picks ${picked.id}`)
+  if (said.how === '') wrong.push('it does not say how')
+  const [scores, notes] = [said.scores ?? new Map<Member, number>(), said.notes ?? new Map<Member, string>()]
+  for (const [backend, score] of scores) if (Number.isNaN(score)) wrong.push(`the score of ${backend.id} is no number`)
+  for (const backend of [...scores.keys(), ...notes.keys()]) {
+    if (!list.includes(backend)) wrong.push(`it tells of ${backend.id}, which is no candidate`)
+  }
+  return wrong
 }

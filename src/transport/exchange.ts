@@ -69,7 +69,8 @@ const LINGER_MS = 1000
 
 const REQUEST_ID: ReadonlySet<string> = new Set(['x-request-id'])
 /** A name or an address, and a port up to 65535. */
-const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
+export const HOST =
+  /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
 
 export class Exchange implements RequestInfo {
   readonly request: FastifyRequest

@@ -6,6 +6,7 @@ import assert from 'node:assert'
 import { test } from 'tap'
 
 import type { Algorithm, AlgorithmFactory } from '../../src/core/algorithms/algorithm.ts'
+import type { Backend } from '../../src/core/backend.ts'
 import { Member } from '../../src/core/member.ts'
 import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
 
@@ -25,6 +26,19 @@ const picking = (pick: unknown): AlgorithmFactory => {
   return () => algorithm
 }
 
+function explaining(whom: (list: readonly Backend[], draw: () => void) => Backend | undefined): AlgorithmFactory {
+  return (options, deps) => {
+    const plain = lottery(options, deps)
+    return {
+      pick: (candidates, request) => plain.pick(candidates, request),
+      explain: (candidates) => {
+        const picks = whom(candidates, deps.random)
+        return { picks: candidates.find((each) => each === picks), how: 'by lot' }
+      },
+    }
+  }
+}
+
 const BROKEN: Readonly<Record<string, readonly [AlgorithmFactory, RegExp]>> = {
   'picks a stranger': [picking(() => stranger), /one is picked/],
   'always picks the first': [picking((list: readonly Member[]) => list[0]), /share of/],
@@ -33,6 +47,17 @@ const BROKEN: Readonly<Record<string, readonly [AlgorithmFactory, RegExp]>> = {
     /same seed/,
   ],
   'takes from the list': [picking((list: Member[]) => list.shift()), /delete|read only|frozen|Cannot/],
+  'explains what it does not do': [
+    explaining((list) => list[0]),
+    /what it explains is what it then does: at \d+ it says [A-D] and picks [A-D]/,
+  ],
+  'takes a turn to explain': [
+    explaining((_list, draw) => {
+      draw()
+      return undefined
+    }),
+    /explaining changes no pick: the one at/,
+  ],
 }
 
 for (const [name, [factory, complaint]] of Object.entries(BROKEN)) {

@@ -19,6 +19,20 @@ export interface RequestInfo {
   header(name: string): string | undefined
 }
 
+/** What a pick would come to, and why: for operators, never for clients. */
+export interface Explanation<B extends Backend = Backend> {
+  /** Whom the next pick takes; undefined where that is left to chance. */
+  readonly picks: B | undefined
+  /** How it chooses, in a sentence. */
+  readonly how: string
+  /** What it compares the candidates by, if it does; who does not take part has none. */
+  readonly scores?: ReadonlyMap<B, number> | undefined
+  /** What a score is, and which of them is better. */
+  readonly scoreMeans?: string | undefined
+  /** What is particular about single candidates. */
+  readonly notes?: ReadonlyMap<B, string> | undefined
+}
+
 export interface Algorithm {
   /**
    * Picks one of `candidates`, which is never empty, is frozen, and is the same array for as long as the set of
@@ -27,6 +41,11 @@ export interface Algorithm {
   pick<B extends Backend>(candidates: readonly B[], request: RequestInfo): B
   /** Told after each attempt how long the backend took to its response head, and how it went. */
   learn?(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void
+  /**
+   * What `pick` would do now with the same arguments. It changes nothing: no turn is taken and no number drawn, so that
+   * all picks after it are what they would have been without it.
+   */
+  explain?<B extends Backend>(candidates: readonly B[], request: RequestInfo): Explanation<B>
 }
 
 export interface AlgorithmDependencies {

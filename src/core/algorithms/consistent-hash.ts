@@ -8,7 +8,8 @@
  * spreads over as many backends as it takes. A request without a key goes by another algorithm, `fallback`.
  */
 import type { Backend } from '../backend.ts'
-import type { Algorithm, AlgorithmDependencies, AlgorithmFactory, RequestInfo } from './algorithm.ts'
+import type { Algorithm, AlgorithmDependencies, AlgorithmFactory, Explanation, RequestInfo } from './algorithm.ts'
+import { FAILED_NOTE } from './explaining.ts'
 import { FailedTurns } from './failed-turns.ts'
 import { Seats, type Gate, type HashEngine } from './hash-engines.ts'
 import { keyReader, type HashKey, type KeyOf } from './hash-key.ts'
@@ -75,23 +76,31 @@ function fallbackOf(fallback: unknown, create: CreateAlgorithm, deps: AlgorithmD
   throw new TypeError('its fallback must be the name of an algorithm, or its options with a type')
 }
 
-class ConsistentHash implements Algorithm, Gate {
+/** A candidate list as the engine sees it. */
+interface Place {
+  readonly list: readonly Backend[]
+  readonly seats: Seats
+  readonly engine: HashEngine
+  /** By seat: the backend if it is a candidate, and its position. */
+  readonly present: ReadonlyArray<Backend | undefined>
+  readonly positions: Int32Array
+  readonly weight: number
+}
+
+/** How many places in a key's order of preference are worth telling. */
+const PREFERENCES = 16
+
+const EVERYBODY: Gate = { accepts: () => true }
+
+class ConsistentHash implements Algorithm {
   readonly #keyOf: KeyOf
   readonly #makeEngine: (seats: Seats) => HashEngine
   readonly #balance: number
   readonly #fallback: Algorithm
   /** Under bounded load, what fails fast would else take in all that the others shed. */
   readonly #failed = new FailedTurns()
-  #avoidsFailed = false
-  #list: readonly Backend[] = []
-  #seats = new Seats(new Map())
-  #engine: HashEngine | undefined
-  /** By seat: the backend if it is a candidate, and its position. */
-  #present: Array<Backend | undefined> = []
-  #positions = new Int32Array(0)
-  #presentWeight = 0
-  /** What may be in flight for a weight of 1, at this pick. */
-  #bound = Infinity
+  readonly #gate = new BoundedGate(this.#failed)
+  #place: Place | undefined
 
   constructor(keyOf: KeyOf, makeEngine: (seats: Seats) => HashEngine, balance: number, fallback: Algorithm) {
     this.#keyOf = keyOf
@@ -103,59 +112,64 @@ class ConsistentHash implements Algorithm, Gate {
   pick<B extends Backend>(candidates: readonly B[], request: RequestInfo): B {
     const key = this.#keyOf(request)
     if (key === undefined || key === '') return this.#fallback.pick(candidates, request)
-    const engine = this.#engineFor(candidates)
-    const hash = murmur3(key)
-    if (this.#balance > 0) this.#setBound(candidates)
-    let seat = engine.find(hash, this)
-    if (seat === -1) {
-      // The bounds add up to more than is in flight, so there is always one below its own, but for rounding.
-      this.#bound = Infinity
-      seat = engine.find(hash, this)
-    }
+    let place = this.#place
+    if (place === undefined || place.list !== candidates) this.#place = place = this.#placeFor(candidates)
+    const seat = this.#find(murmur3(key), place, this.#gate)
     this.#failed.picked()
-    const picked = candidates[this.#positions[seat] ?? -1]
+    const picked = candidates[place.positions[seat] ?? -1]
     if (picked === undefined) throw new Error('There is no candidate to pick from')
     return picked
   }
 
   learn(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void {
     // Without a bound, load is nothing to go by, and a key stays where it is.
-    if (verdict === 'failure' && this.#balance > 0) this.#failed.add(backend, this.#presentWeight)
+    if (verdict === 'failure' && this.#balance > 0) this.#failed.add(backend, this.#place?.weight ?? 0)
     this.#fallback.learn?.(backend, responseMs, verdict)
   }
 
-  accepts(seat: number): boolean {
-    const backend = this.#present[seat]
-    if (backend === undefined) return false
-    if (this.#avoidsFailed && this.#failed.has(backend)) return false
-    return this.#bound === Infinity || backend.inFlight < Math.ceil(this.#bound * backend.weight)
-  }
-
-  /**
-   * Looks at every candidate: nobody tells an algorithm when a request ends. Who sits out has no part in the bound: it
-   * is there for the others to hold what is in flight.
-   */
-  #setBound(candidates: readonly Backend[]): void {
-    const anyFailed = this.#failed.any
-    let inFlight = 1
-    let weight = 0
-    for (let index = 0; index < candidates.length; index += 1) {
-      const backend = candidates[index]
-      if (backend === undefined) continue
-      inFlight += backend.inFlight
-      if (!anyFailed || !this.#failed.has(backend)) weight += backend.weight
+  explain<B extends Backend>(candidates: readonly B[], request: RequestInfo): Explanation<B> {
+    const key = this.#keyOf(request)
+    if (key === undefined || key === '') return this.#explainFallback(candidates, request)
+    const place = this.#place?.list === candidates ? this.#place : this.#placeFor(candidates)
+    const gate = new BoundedGate(this.#failed)
+    const hash = murmur3(key)
+    const picks = candidates[place.positions[this.#find(hash, place, gate)] ?? -1]
+    const own = place.engine.find(hash, EVERYBODY)
+    const absent =
+      place.present[own] === undefined ? `; its first choice, ${place.seats.ids[own]}, is no candidate` : ''
+    return {
+      picks,
+      how: `The key of the request decides${this.#balance > 0 ? ', within the bounds of load' : ''}${absent}`,
+      scores: preferences(candidates, hash, place),
+      scoreMeans: `the place in the order of preference of this key, of which the first ${PREFERENCES} are told`,
+      notes: new Map(
+        candidates.flatMap((backend) => {
+          const note = gate.noteOn(backend)
+          return note === undefined ? [] : [[backend, note]]
+        }),
+      ),
     }
-    this.#avoidsFailed = anyFailed && weight > 0
-    this.#bound = (this.#balance * inFlight) / (weight > 0 ? weight : this.#presentWeight)
   }
 
-  #engineFor(candidates: readonly Backend[]): HashEngine {
-    if (candidates === this.#list && this.#engine !== undefined) return this.#engine
-    return this.#turnTo(candidates)
+  #explainFallback<B extends Backend>(candidates: readonly B[], request: RequestInfo): Explanation<B> {
+    const fallback = this.#fallback.explain?.(candidates, request)
+    const how = 'The request has no key, so the fallback picks'
+    return fallback === undefined
+      ? { picks: undefined, how: `${how}, which does not say whom` }
+      : { ...fallback, how: `${how}: ${fallback.how}` }
+  }
+
+  #find(hash: number, place: Place, gate: BoundedGate): number {
+    gate.open(place, this.#balance)
+    const seat = place.engine.find(hash, gate)
+    if (seat !== -1) return seat
+    // The bounds add up to more than is in flight, so there is always one below its own, but for rounding.
+    gate.unbind()
+    return place.engine.find(hash, gate)
   }
 
   /** Makes a new engine only for somebody who is new, or has another weight. */
-  #turnTo(candidates: readonly Backend[]): HashEngine {
+  #placeFor(candidates: readonly Backend[]): Place {
     const weights = weightsOf(candidates)
     const weightById = new Map<string, number>()
     for (const [index, { id }] of candidates.entries()) {
@@ -163,29 +177,105 @@ class ConsistentHash implements Algorithm, Gate {
       if (weight > 0) weightById.set(id, weight)
     }
     if (weightById.size === 0) throw new RangeError('There is no candidate to pick from')
-    let engine = this.#engine
-    if (engine === undefined || !this.#covers(weightById)) {
-      this.#seats = new Seats(weightById)
-      engine = this.#makeEngine(this.#seats)
-      this.#engine = engine
-    }
+    const { seats, engine } = this.#engineFor(weightById)
     const positionById = new Map(candidates.map(({ id }, index) => [id, index]))
-    this.#positions = Int32Array.from(this.#seats.ids, (id) => (weightById.has(id) ? (positionById.get(id) ?? -1) : -1))
-    this.#present = Array.from(this.#positions, (position) => candidates[position])
-    this.#presentWeight = weights.reduce((sum, weight) => sum + weight, 0)
-    this.#list = candidates
-    return engine
+    const positions = Int32Array.from(seats.ids, (id) => (weightById.has(id) ? (positionById.get(id) ?? -1) : -1))
+    return {
+      list: candidates,
+      seats,
+      engine,
+      present: Array.from(positions, (position) => candidates[position]),
+      positions,
+      weight: weights.reduce((sum, weight) => sum + weight, 0),
+    }
   }
 
-  #covers(weightById: ReadonlyMap<string, number>): boolean {
-    const { ids, weights } = this.#seats
-    let known = 0
-    for (const [seat, id] of ids.entries()) {
-      const weight = weightById.get(id)
-      if (weight === undefined) continue
-      if (weight !== weights[seat]) return false
-      known += 1
+  #engineFor(weightById: ReadonlyMap<string, number>): Pick<Place, 'seats' | 'engine'> {
+    if (this.#place !== undefined && covers(this.#place.seats, weightById)) return this.#place
+    const seats = new Seats(weightById)
+    return { seats, engine: this.#makeEngine(seats) }
+  }
+}
+
+function covers({ ids, weights }: Seats, weightById: ReadonlyMap<string, number>): boolean {
+  let known = 0
+  for (const [seat, id] of ids.entries()) {
+    const weight = weightById.get(id)
+    if (weight === undefined) continue
+    if (weight !== weights[seat]) return false
+    known += 1
+  }
+  return known === weightById.size
+}
+
+/** The first places in a key's order of preference, from 1 on; who is further down has none. */
+function preferences<B extends Backend>(candidates: readonly B[], hash: number, place: Place): ReadonlyMap<B, number> {
+  const taken = new Set<number>()
+  const rest: Gate = { accepts: (seat) => place.present[seat] !== undefined && !taken.has(seat) }
+  const places = new Map<B, number>()
+  while (places.size < PREFERENCES) {
+    const seat = place.engine.find(hash, rest)
+    const backend = candidates[place.positions[seat] ?? -1]
+    if (backend === undefined) break
+    taken.add(seat)
+    places.set(backend, places.size + 1)
+  }
+  return places
+}
+
+/** Who may take the key of a pick: who is a candidate, within its bound, and does not sit out. */
+class BoundedGate implements Gate {
+  readonly #failed: FailedTurns
+  #present: Place['present'] = []
+  #avoidsFailed = false
+  /** What may be in flight for a weight of 1, at this pick. */
+  #bound = Infinity
+
+  constructor(failed: FailedTurns) {
+    this.#failed = failed
+  }
+
+  accepts(seat: number): boolean {
+    const backend = this.#present[seat]
+    if (backend === undefined) return false
+    if (this.#avoidsFailed && this.#failed.has(backend)) return false
+    return this.#bound === Infinity || backend.inFlight < this.#mostOf(backend)
+  }
+
+  open(place: Place, balance: number): void {
+    this.#present = place.present
+    if (balance > 0) this.#bind(place, balance)
+  }
+
+  unbind(): void {
+    this.#bound = Infinity
+  }
+
+  noteOn(backend: Backend): string | undefined {
+    if (this.#avoidsFailed && this.#failed.has(backend)) return FAILED_NOTE
+    if (this.#bound === Infinity || backend.inFlight < this.#mostOf(backend)) return undefined
+    return `is at its bound of ${this.#mostOf(backend)} in flight`
+  }
+
+  #mostOf(backend: Backend): number {
+    return Math.ceil(this.#bound * backend.weight)
+  }
+
+  /**
+   * Looks at every candidate: nobody tells an algorithm when a request ends. Who sits out has no part in the bound: it
+   * is there for the others to hold what is in flight.
+   */
+  #bind({ list, weight: whole }: Place, balance: number): void {
+    const anyFailed = this.#failed.any
+    let inFlight = 1
+    let weight = 0
+    for (let index = 0; index < list.length; index += 1) {
+      const backend = list[index]
+      if (backend === undefined) continue
+      inFlight += backend.inFlight
+      if (!anyFailed || !this.#failed.has(backend)) weight += backend.weight
     }
-    return known === weightById.size
+    this.#avoidsFailed = anyFailed && weight > 0
+    this.#bound = (balance * inFlight) / (weight > 0 ? weight : whole)
   }
 }

@@ -66,6 +66,18 @@ export class DeadlineCycle implements Cycle {
     return picked
   }
 
+  peek(): number {
+    if (this.#picks === RECOUNT) return new DeadlineCycle(this.#weights, this.#total, this.credits).peek()
+    const begun = new IndexHeap(this.#deadlines)
+    const later = new IndexHeap(this.#begins)
+    for (let index = 0; index < this.#weights.length; index += 1) {
+      if (this.#weights[index] === 0) continue
+      const heap = (this.#begins[index] ?? 0) <= this.#picks ? begun : later
+      heap.add(index)
+    }
+    return begun.size > 0 ? begun.top : later.top
+  }
+
   #restart(credits: Float64Array): void {
     this.#picks = 0
     this.#waiting = new IndexHeap(this.#begins)

@@ -34,7 +34,7 @@ const FASTEST_MS = 5
 const LONGEST = 16
 
 /** How many times as much to do the slowest is taken to have. With one request under way it is then behind 15 others. */
-const SLOWEST = 8
+export const SLOWEST = 8
 
 /** What is held against a backend is half of it after this long without an answer that says otherwise. */
 const HALF_LIFE_MS = 2000
@@ -85,14 +85,21 @@ export class Pace {
   /** Whether a backend that is about to be picked stands out by its silence; it is then slow from now on. */
   standsOut(backend: Backend): boolean {
     const { silentSince } = backend
-    if (silentSince === undefined || this.#answers < ENOUGH || this.#slow === Infinity) return false
+    if (silentSince === undefined || !this.isSilent(backend)) return false
+    this.#set(this.#knownOf(backend), LONGEST, this.#clock.now())
+    return true
+  }
+
+  /** Whether its silence stands out and is not held against it yet. */
+  isSilent(backend: Backend): boolean {
+    const { silentSince } = backend
+    // Nobody is ever slower than `LONGEST`.
+    if (silentSince === undefined || this.#answers < ENOUGH || this.#slow >= LONGEST) return false
     const now = this.#clock.now()
     if (now - silentSince < Math.max(SHORTEST_SILENCE_MS, SILENCE * this.#typical)) return false
-    const known = this.#knownOf(backend)
+    const known = this.#known.get(backend)
     // Once is enough to say so: it may be picked all the same, should the others be no better.
-    if (known.at >= silentSince && faded(known, now) > this.#slow) return false
-    this.#set(known, LONGEST, now)
-    return true
+    return known === undefined || known.at < silentSince || faded(known, now) <= this.#slow
   }
 
   learn(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void {

@@ -9,9 +9,11 @@
  * just because it was left alone. And a failure, however fast, never improves an estimate: it doubles it.
  */
 import type { Backend } from '../backend.ts'
-import type { AlgorithmDependencies, Algorithm, AlgorithmFactory } from './algorithm.ts'
+import type { AlgorithmDependencies, Algorithm, AlgorithmFactory, Explanation } from './algorithm.ts'
+import { betterOfTwo, scoresOf } from './explaining.ts'
 import { refuseOptions } from './options.ts'
 import { WeightedDraw, wholeNumbers } from './weighted-draw.ts'
+import { sumOf, weightsOf } from './weights.ts'
 
 /** What is this old counts for a third (1/e). Finagle's default. */
 const DECAY_MS = 10_000
@@ -63,9 +65,24 @@ class PeakEwma implements Algorithm {
     if (first === undefined || second === undefined) throw new Error('There is no candidate to pick from')
     const now = this.#clock.now()
     // On a tie the first draw stands, so that idle traffic on equals follows the weights.
-    return this.#cost(second, this.#estimates[other], now) < this.#cost(first, this.#estimates[one], now)
+    const mean = this.#meanWeight
+    return this.#cost(second, this.#estimates[other], mean, now) < this.#cost(first, this.#estimates[one], mean, now)
       ? second
       : first
+  }
+
+  explain<B extends Backend>(candidates: readonly B[]): Explanation<B> {
+    const now = this.#clock.now()
+    const mean = sumOf(weightsOf(candidates)) / candidates.length
+    const costs = scoresOf(candidates, (backend) => this.#cost(backend, this.#known.get(backend), mean, now))
+    const costOf = (backend: B): number => costs.get(backend) ?? Infinity
+    return {
+      picks: betterOfTwo(candidates, (one, other) => costOf(one) < costOf(other)),
+      how: 'Two are drawn by weight, and the one that is expected to answer sooner is picked',
+      scores: costs,
+      scoreMeans:
+        'the expected response time in milliseconds, times the requests to answer; of the two drawn, the lower one is picked',
+    }
   }
 
   learn(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void {
@@ -92,9 +109,9 @@ class PeakEwma implements Algorithm {
    * The estimate, times one for the request to come and what is in flight for the weight. The weight does not divide
    * the one as well: idle backends of equal speed would then not be equals, and the heaviest would get everything.
    */
-  #cost(backend: Backend, estimate: Estimate | undefined, now: number): number {
+  #cost(backend: Backend, estimate: Estimate | undefined, meanWeight: number, now: number): number {
     const ms = estimate === undefined ? this.#typical : this.#current(estimate, now)
-    return ms * (1 + (backend.inFlight * this.#meanWeight) / backend.weight)
+    return ms * (1 + (backend.inFlight * meanWeight) / backend.weight)
   }
 
   #current(estimate: Estimate, now: number): number {

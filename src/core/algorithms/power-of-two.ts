@@ -6,7 +6,8 @@
  */
 import type { Backend } from '../backend.ts'
 import type { Random } from '../clock.ts'
-import type { Algorithm, AlgorithmFactory } from './algorithm.ts'
+import type { Algorithm, AlgorithmFactory, Explanation } from './algorithm.ts'
+import { betterOfTwo, FAILED_NOTE, scoresOf } from './explaining.ts'
 import { FailedTurns } from './failed-turns.ts'
 import { refuseOptions } from './options.ts'
 import { WeightedDraw, wholeNumbers } from './weighted-draw.ts'
@@ -37,6 +38,17 @@ class PowerOfTwo implements Algorithm {
 
   learn(backend: Backend, _responseMs: number, verdict: 'success' | 'failure'): void {
     if (verdict === 'failure') this.#failed.add(backend, this.#draw.total)
+  }
+
+  explain<B extends Backend>(candidates: readonly B[]): Explanation<B> {
+    const failed = candidates.filter((backend) => this.#failed.has(backend))
+    return {
+      picks: betterOfTwo(candidates, (one, other) => this.#isBetter(one, other)),
+      how: 'Two are drawn by weight, and the one with less in flight for its weight is picked',
+      scores: scoresOf(candidates, ({ inFlight, weight }) => inFlight / weight),
+      scoreMeans: 'in flight divided by weight; of the two that are drawn, the lower one is picked',
+      notes: new Map(failed.map((backend) => [backend, FAILED_NOTE])),
+    }
   }
 
   /** On a tie the first draw stands, so that idle traffic follows the weights. */

@@ -4,7 +4,7 @@
  */
 import type { Backend } from '../backend.ts'
 import type { Random } from '../clock.ts'
-import type { Algorithm, AlgorithmFactory } from './algorithm.ts'
+import type { Algorithm, AlgorithmFactory, Explanation } from './algorithm.ts'
 import { refuseOptions } from './options.ts'
 
 export const roundRobin: AlgorithmFactory = (options, deps) => {
@@ -29,16 +29,30 @@ class RoundRobin implements Algorithm {
     return picked
   }
 
+  explain<B extends Backend>(candidates: readonly B[]): Explanation<B> {
+    const next = candidates === this.#list ? this.#next : this.#placeAfterLast(candidates)
+    const how = 'One after the other, whatever their weights'
+    if (next === undefined) return { picks: undefined, how: `${how}; the first one is drawn` }
+    const count = candidates.length
+    return {
+      picks: candidates[next],
+      how,
+      scores: new Map(candidates.map((backend, index) => [backend, (index - next + count) % count])),
+      scoreMeans: 'how many others have their turn before it',
+    }
+  }
+
   #turnTo(candidates: readonly Backend[]): void {
-    this.#next = this.#placeIn(candidates)
+    this.#next = this.#placeAfterLast(candidates) ?? Math.floor(this.#random() * candidates.length)
     this.#list = candidates
   }
 
   /**
    * Behind whoever was last, so that one added there comes next; or, if that one is gone, with the first of those who
-   * were to follow it and are still there. So nobody who stays is skipped, and nobody comes twice.
+   * were to follow it and are still there. So nobody who stays is skipped, and nobody comes twice. Undefined when none of
+   * them is.
    */
-  #placeIn(candidates: readonly Backend[]): number {
+  #placeAfterLast(candidates: readonly Backend[]): number | undefined {
     const before = this.#list ?? []
     const last = before.at(this.#next - 1)
     const lastIndex = last === undefined ? -1 : candidates.indexOf(last)
@@ -48,6 +62,6 @@ class RoundRobin implements Algorithm {
       const index = backend === undefined ? -1 : candidates.indexOf(backend)
       if (index !== -1) return index
     }
-    return Math.floor(this.#random() * candidates.length)
+    return undefined
   }
 }

@@ -39,6 +39,15 @@ export class SmoothCycle implements Cycle {
     return best
   }
 
+  peek(): number {
+    return this.copy().next()
+  }
+
+  /** For trying out what would come. */
+  copy(): SmoothCycle {
+    return new SmoothCycle(this.#weights, this.#total, this.credits.slice())
+  }
+
   /**
    * The same among the first `count` of `indices` alone: only they gain, and only what they gained is paid. It is how
    * nginx breaks the ties of its least_conn (ngx_http_upstream_least_conn_module.c).

@@ -18,6 +18,8 @@ export interface Cycle {
   readonly stepCost: number
   /** The position of whose turn it is. */
   next(): number
+  /** What `next` would give; takes no turn. */
+  peek(): number
 }
 
 export type MakeCycle<C extends Cycle> = (weights: Float64Array, total: number, credits: Float64Array) => C
@@ -60,12 +62,33 @@ export class Turns<C extends Cycle> {
     return this.#turnTo(candidates)
   }
 
+  /**
+   * The cycle that `of` would give, for whoever only wants to look at it; undefined when it would be entered at a random
+   * place.
+   */
+  ahead(candidates: readonly Backend[]): C | undefined {
+    if (this.#cycle === undefined || candidates === this.#list) return this.#cycle
+    const { credits } = this.#cycle
+    const positions = new Map(this.#list.map((backend, index) => [backend, index]))
+    const creditOf = (backend: Backend): Credit | undefined => {
+      const index = positions.get(backend)
+      return index === undefined ? this.#credits.get(backend) : creditIn(this.#total, credits[index])
+    }
+    const weights = weightsOf(candidates)
+    const total = sumOf(weights)
+    return this.#makeCycle(weights, total, creditsOf(candidates, total, creditOf))
+  }
+
   #turnTo(candidates: readonly Backend[]): C {
     const weights = weightsOf(candidates)
     const total = sumOf(weights)
     this.#remember()
     const isFirst = this.#cycle === undefined
-    const cycle = this.#makeCycle(weights, total, this.#creditsOf(candidates, total))
+    const cycle = this.#makeCycle(
+      weights,
+      total,
+      creditsOf(candidates, total, (backend) => this.#credits.get(backend)),
+    )
     this.#weights = weights
     this.#total = total
     this.#list = candidates
@@ -78,23 +101,10 @@ export class Turns<C extends Cycle> {
     if (this.#cycle === undefined) return
     const { credits } = this.#cycle
     for (const [index, backend] of this.#list.entries()) {
-      const current = credits[index] ?? 0
-      // Who has no weight starts anew when it gets some.
-      if (!Number.isFinite(current)) this.#credits.delete(backend)
-      else this.#credits.set(backend, { current, total: this.#total })
+      const credit = creditIn(this.#total, credits[index])
+      if (credit === undefined) this.#credits.delete(backend)
+      else this.#credits.set(backend, credit)
     }
-  }
-
-  /**
-   * A newcomer starts with nothing. Who left took its credit or debt along, so the rest need not add up to 0; they are
-   * even with the newcomer again within two of its turns, since whoever has most pays first.
-   */
-  #creditsOf(candidates: readonly Backend[], total: number): Float64Array {
-    return Float64Array.from(candidates, (backend) => {
-      if (backend.weight === 0) return -Infinity
-      const credit = this.#credits.get(backend)
-      return credit === undefined ? 0 : credit.current * (total / credit.total)
-    })
   }
 
   /**
@@ -106,6 +116,27 @@ export class Turns<C extends Cycle> {
     const steps = Math.floor(this.#random() * Math.min(cycleLength(this.#weights, this.#total), affordable))
     for (let step = 0; step < steps; step += 1) cycle.next()
   }
+}
+
+/** Who has no weight starts anew when it gets some. */
+function creditIn(total: number, current = 0): Credit | undefined {
+  return Number.isFinite(current) ? { current, total } : undefined
+}
+
+/**
+ * A newcomer starts with nothing. Who left took its credit or debt along, so the rest need not add up to 0; they are
+ * even with the newcomer again within two of its turns, since whoever has most pays first.
+ */
+function creditsOf(
+  candidates: readonly Backend[],
+  total: number,
+  creditOf: (backend: Backend) => Credit | undefined,
+): Float64Array {
+  return Float64Array.from(candidates, (backend) => {
+    if (backend.weight === 0) return -Infinity
+    const credit = creditOf(backend)
+    return credit === undefined ? 0 : credit.current * (total / credit.total)
+  })
 }
 
 /** The picks after which the order repeats. That of fractions is not worth finding: any number of steps enters it. */
