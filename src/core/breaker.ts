@@ -37,6 +37,8 @@ export interface BreakerOptions {
   readonly random: Random
   /** Told when everything about the flip is done; `cause` is the evidence, in words. */
   readonly onFlip: (from: BreakerState, to: BreakerState, cause: string) => void
+  /** Told when there are places for trials again though none has ended. */
+  readonly onPlaces?: () => void
 }
 
 /** What `enter` gives to whom it does not admit: who goes all the same passes by the breaker, and tells it nothing. */
@@ -68,7 +70,11 @@ interface HalfOpen {
   readonly is: 'half-open'
   /** Under way. */
   trials: number
+  /** How many may be under way. */
+  places: number
   successes: number
+  /** While all places are taken. */
+  cancelTimer: () => void
 }
 
 interface Stopped {
@@ -81,6 +87,7 @@ export class Breaker {
   readonly #clock: Clock
   readonly #random: Random
   readonly #onFlip: BreakerOptions['onFlip']
+  readonly #onPlaces: () => void
   #counts: SlidingCounts
   #state: Closed | Open | HalfOpen | Stopped
   #cause = ''
@@ -88,11 +95,12 @@ export class Breaker {
   /** How often in a row trials have failed. */
   #reopenings = 0
 
-  constructor(rules: BreakerRules, { clock, random, onFlip }: BreakerOptions) {
+  constructor(rules: BreakerRules, { clock, random, onFlip, onPlaces }: BreakerOptions) {
     this.#rules = rules
     this.#clock = clock
     this.#random = random
     this.#onFlip = onFlip
+    this.#onPlaces = onPlaces ?? nothing
     const now = clock.now()
     this.#counts = new SlidingCounts(rules.windowMs, KINDS, now)
     this.#state = { is: 'closed', since: now }
@@ -124,7 +132,7 @@ export class Breaker {
   get admits(): boolean {
     const state = this.#state
     if (state.is === 'closed' || this.#rules.mode === 'observe') return true
-    if (state.is === 'half-open') return state.trials < this.#rules.halfOpen
+    if (state.is === 'half-open') return state.trials < state.places
     return state.is === 'open' && this.#isOver(state)
   }
 
@@ -135,8 +143,9 @@ export class Breaker {
   enter(): number {
     const state = this.#state
     if (state.is === 'closed') return this.#generation
-    if (state.is === 'half-open' && state.trials < this.#rules.halfOpen) {
+    if (state.is === 'half-open' && state.trials < state.places) {
       state.trials += 1
+      if (state.trials === state.places) this.#limit(state)
       return this.#generation
     }
     if (state.is !== 'open' || !this.#isOver(state)) return OUTSIDE
@@ -177,7 +186,7 @@ export class Breaker {
     const state = this.#state
     if (state.is === 'stopped') return
     const was = this.state
-    if (state.is === 'open') state.cancelTimer()
+    if (state.is === 'open' || state.is === 'half-open') state.cancelTimer()
     this.#state = { is: 'stopped', was }
   }
 
@@ -195,6 +204,7 @@ export class Breaker {
 
   #judge(state: HalfOpen, verdict: Verdict, slow: boolean, now: number): void {
     state.trials -= 1
+    state.cancelTimer()
     if (verdict === 'ignored') return
     const failed = verdict !== 'success'
     if (failed || slow) {
@@ -217,7 +227,19 @@ export class Breaker {
   /** By the timer, or by the first who comes when it is due: both are right, and a clock that stands still hinders none. */
   #halfOpen(state: Open, cause = `${readable(state.forMs)} are over`): void {
     state.cancelTimer()
-    this.#flip({ is: 'half-open', trials: 0, successes: 0 }, cause)
+    const { halfOpen: places } = this.#rules
+    this.#flip({ is: 'half-open', trials: 0, places, successes: 0, cancelTimer: nothing }, cause)
+  }
+
+  /**
+   * Trials can last for as long as their clients like: three endless uploads must not keep a backend out for good. What
+   * has said nothing for a window goes on, and may yet decide, but others get places beside it.
+   */
+  #limit(state: HalfOpen): void {
+    state.cancelTimer = this.#clock.schedule(() => {
+      state.places += this.#rules.halfOpen
+      this.#onPlaces()
+    }, this.#rules.windowMs)
   }
 
   #close(successes: number, now: number): void {
@@ -268,3 +290,5 @@ export function causeToTrip(rules: BreakerRules, calls: number, failed: number, 
 function readable(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
+
+function nothing(): void {}

@@ -6,14 +6,17 @@
 import type { Backend } from './backend.ts'
 import type { Clock, Random } from './clock.ts'
 
-/** What a check found: nothing wrong, nothing wrong but the backend says that it is degraded, or what is wrong. */
+/**
+ * What a check found: nothing wrong, nothing wrong but the backend says that it is degraded, or what is wrong. A check
+ * on a kept connection does not know whether a new one could be had: only one that `connected` does.
+ */
 export type CheckResult =
-  | { readonly ok: true; readonly degraded: boolean }
+  | { readonly ok: true; readonly degraded: boolean; readonly connected: boolean }
   | { readonly ok: false; readonly reason: string }
 
 export interface Probe {
-  /** Never rejects; gives up when `signal` says so. */
-  check(backend: Backend, signal: AbortSignal): Promise<CheckResult>
+  /** Never rejects; gives up when `signal` says so. `undefined` when it could not be made for reasons of our own. */
+  check(backend: Backend, signal: AbortSignal): Promise<CheckResult | undefined>
 }
 
 /** Who wants to know how the checks of one backend go. */
@@ -166,7 +169,7 @@ export class Checker {
     const timedOut: CheckResult = { ok: false, reason: `no answer within ${timeoutMs} ms` }
     const cancelTimeout = clock.schedule(() => end(timedOut), timeoutMs)
     let ended = false
-    const end = (result: CheckResult | undefined): void => {
+    const end = (result: CheckResult | undefined, stops = false): void => {
       if (ended) return
       ended = true
       cancelTimeout()
@@ -174,14 +177,15 @@ export class Checker {
       // What still goes on when it has taken too long has to go before the next one comes.
       controller.abort()
       places.giveBack()
-      if (result !== undefined) this.#finish(result, startedAt)
+      if (!stops) this.#finish(result, startedAt)
     }
-    this.#cancel = () => end(undefined)
-    void probe.check(this.#checked.backend, controller.signal).then(end)
+    this.#cancel = () => end(undefined, true)
+    void probe.check(this.#checked.backend, controller.signal).then((result) => end(result))
   }
 
-  #finish(result: CheckResult, startedAt: number): void {
+  #finish(result: CheckResult | undefined, startedAt: number): void {
     const now = this.#options.clock.now()
+    if (result === undefined) return this.#plan(this.#nextDelay(Infinity, now - startedAt))
     this.#last = { at: now, tookMs: now - startedAt }
     const withinMs = this.#checked.onResult(result)
     if (result.ok) this.#failedInRow = 0

@@ -181,6 +181,10 @@ export class Health {
   #ejectedByRequests = false
   /** Whether the last request that went badly got no connection: then checks that get one say that this is over. */
   #unreachable = false
+  /** Whether that may be because it is being restarted; one whose checks pass and fail again is not. */
+  #restarting = false
+  /** Whether a check has got a new connection since. */
+  #connected = true
   /** Since when it has had traffic, which is when it can behave. */
   #backSince: number
   #joining = false
@@ -228,7 +232,7 @@ export class Health {
    */
   get checkWithinMs(): number {
     if (!this.#changing) return Infinity
-    return this.#unreachable && this.#failedInRow < RESTART_CHECKS ? RESTART_MS : TRANSITION_MS
+    return this.#unreachable && this.#restarting && this.#failedInRow < RESTART_CHECKS ? RESTART_MS : TRANSITION_MS
   }
 
   /** Whether it is on its way from one state to another by its checks. */
@@ -247,6 +251,11 @@ export class Health {
     return active !== undefined && this.#goodInRow >= active.rise
   }
 
+  /** Whether, as far as is known, it can be connected to. */
+  get reachable(): boolean {
+    return this.#connected
+  }
+
   /** What is known, for whoever looks from outside. */
   get evidence(): HealthEvidence {
     return {
@@ -262,9 +271,13 @@ export class Health {
 
   // --- what happened ---
 
-  /** A check went well; `degraded` when the backend itself said that it is not at its best. */
-  checkPassed(degraded: boolean): void {
+  /**
+   * A check went well; `degraded` when the backend itself said that it is not at its best, `connected` when it was on a
+   * new connection.
+   */
+  checkPassed(degraded: boolean, connected: boolean): void {
     if (this.#stopped) return
+    if (connected) this.#connected = true
     this.#checks++
     this.#goodInRow++
     this.#failedInRow = 0
@@ -278,6 +291,7 @@ export class Health {
     if (this.#stopped) return
     this.#checks++
     this.#failedInRow++
+    if (this.#connected) this.#restarting = false
     this.#goodInRow = 0
     this.#lastFailure = reason
     this.#unchecked = false
@@ -286,12 +300,20 @@ export class Health {
 
   /** How a request went. */
   outcome(verdict: Exclude<Verdict, 'ignored'>): void {
+    if (verdict === 'unreachable') this.#connected = false
     if (this.#window === undefined || this.#stopped) return
     const failed = verdict !== 'success'
-    if (failed) this.#unreachable = verdict === 'unreachable'
+    if (verdict === 'unreachable') this.#isUnreachable()
+    // While it is out, what comes is late: requests that hung since before say nothing about what took it out.
+    else if (failed && this.#state !== 'unhealthy') this.#unreachable = false
     this.#window.add(failed)
     // There is nothing for who is healthy to recover from.
     if (failed || this.#state !== 'healthy') this.#judge(!failed)
+  }
+
+  #isUnreachable(): void {
+    if (!this.#unreachable) this.#restarting = true
+    this.#unreachable = true
   }
 
   /** A backend that joins a pool at work: where there are checks, it gets nothing before it has passed one. */
@@ -475,7 +497,7 @@ export class Health {
     if (this.#unchecked) return undefined
     const { active, strategy } = this.#rules
     const { risen: proven } = this
-    const served = this.#clock.now() >= this.#ejectedUntil || (proven && this.#unreachable)
+    const served = this.#clock.now() >= this.#ejectedUntil || (proven && this.#unreachable && this.#connected)
     const risen = active === undefined || proven
     // Where both had to say so to take it out, either is enough to bring it back.
     const back =

@@ -178,6 +178,7 @@ export class Standing implements Guard, Neighbours {
         onFlip({ what: 'breaker', backend, from, to, cause })
         this.#tell()
       },
+      onPlaces: () => this.#tell(),
     })
   }
 
@@ -202,8 +203,8 @@ export class Standing implements Guard, Neighbours {
   checked(result: CheckResult): number {
     const { health, breaker } = this
     if (result.ok) {
-      health.checkPassed(result.degraded)
-      if (health.risen) breaker?.reached()
+      health.checkPassed(result.degraded, result.connected)
+      if (health.risen && health.reachable) breaker?.reached()
     } else health.checkFailed(result.reason)
     return health.checkWithinMs
   }

@@ -18,6 +18,9 @@ export interface Decider {
   failed(exchange: Exchange, error: AttemptError): void
 }
 
+/** As much of the time for the whole request as a backend must have had to be to blame when it is up. */
+const FAIR_SHARE = 0.5
+
 export class Attempt implements Call {
   readonly exchange: Exchange
   readonly lease: Lease
@@ -152,9 +155,16 @@ export class Attempt implements Call {
 
   onFailure(error: AttemptError): void {
     this.exchange.body?.hold()
-    this.#settle(FAILURES[error.kind].verdict, error.kind)
+    this.#settle(this.#verdictOn(error.kind), error.kind)
     this.lease.release(this.exchange.begun ? 'broken' : 'failed')
     this.#decider.failed(this.exchange, error)
+  }
+
+  /** The time for the whole is up: whoever had little of it, behind an upload or other attempts, is not to blame. */
+  #verdictOn(kind: FailureKind): Verdict {
+    const hadMs = performance.now() - (this.sentAt === 0 ? this.#startedAt : this.sentAt)
+    const { totalMs } = this.exchange.forwarding
+    return kind === 'total-timeout' && hadMs < totalMs * FAIR_SHARE ? 'ignored' : FAILURES[kind].verdict
   }
 
   /** Its answer is not wanted: another attempt takes its place. */

@@ -6,7 +6,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext } from 'node:tls'
 
 import { ChunkedDecoder } from './chunked.ts'
-import { AttemptError, type FailureKind } from './failure.ts'
+import { AttemptError, isOurOwn, type FailureKind } from './failure.ts'
 import { parseResponseHead, type ResponseHead } from './response-head.ts'
 
 /** One request to be made on a connection, and who hears of its answer. */
@@ -288,7 +288,7 @@ export class Connection {
   sendPiece(call: Call, chunk: Buffer, chunked: boolean): void {
     if (this.#call !== call || this.#lastWords !== undefined) return
     // What comes while the backend takes nothing in is no sign of life of its.
-    if (this.#waitingForClient) this.#activity = performance.now()
+    if (this.#waitingForClient) this.#activity = call.sentAt = performance.now()
     const socket = this.#socket
     let more: boolean
     if (chunked) {
@@ -550,7 +550,7 @@ export class Connection {
     // An AggregateError (every address of a name refused) has no message of its own.
     const cause = this.#lastWords ?? error
     const message = cause === undefined ? 'the connection closed' : cause.message || String(Reflect.get(cause, 'code'))
-    if (this.#state === CONNECTING) this.#fail('refused', message, error)
+    if (this.#state === CONNECTING) this.#fail(isOurOwn(error) ? 'no-means' : 'refused', message, error)
     else if (this.#state === SECURING) this.#fail('tls-failed', message, error)
     else this.#fail('reset', message, error)
   }
@@ -625,6 +625,17 @@ export class Connection {
     if (this.#state === TUNNEL && !this.#waitingForClient && call.abandoned) {
       return this.#fail('client-gone', 'the client left while the backend took nothing in')
     }
+    const deadline = this.#deadline(call)
+    if (performance.now() < deadline) this.#arm(deadline)
+    else setImmediate(() => this.#expireUnlessHeard(call))
+  }
+
+  /**
+   * When this process itself stood still, timers come first, and only then what has arrived meanwhile: a backend must
+   * not be blamed for what it has long since sent.
+   */
+  #expireUnlessHeard(call: Call): void {
+    if (this.#call !== call) return
     const deadline = this.#deadline(call)
     if (performance.now() < deadline) this.#arm(deadline)
     else this.#expire(call)

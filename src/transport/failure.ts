@@ -29,6 +29,8 @@ function sent(code: ErrorCode | undefined, retry?: RetryCondition, verdict: Kind
 
 const KINDS = {
   refused: { ...unsent('SLUICE_CONNECT_FAILED', 'unreachable'), passing: true },
+  // Another backend may have a connection already.
+  'no-means': unsent('SLUICE_CONNECT_FAILED', 'ignored'),
   'connect-timeout': unsent('SLUICE_CONNECT_TIMEOUT', 'unreachable'),
   // A check that only connects would not notice.
   'tls-failed': unsent('SLUICE_CONNECT_FAILED', 'failure'),
@@ -62,4 +64,17 @@ export class AttemptError extends Error {
     super(message, cause === undefined ? undefined : { cause })
     this.kind = kind
   }
+}
+
+/**
+ * What keeps this process from connecting to anybody: no file descriptors, memory or local ports are left (see errno(3)
+ * and connect(2)), or the resolver does not answer, which is another thing than that it knows no such name.
+ */
+const OUR_OWN: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL', 'EAI_AGAIN'])
+
+/** Whether it is no backend's fault that there is no connection. */
+export function isOurOwn(error: Error | undefined): boolean {
+  // Every address of a name was tried: one that was really refused says more than those that could not be.
+  if (error instanceof AggregateError) return error.errors.every((each) => each instanceof Error && isOurOwn(each))
+  return error !== undefined && OUR_OWN.has(Reflect.get(error, 'code'))
 }

@@ -9,7 +9,7 @@ import type { Backend } from '../core/backend.ts'
 import type { CheckResult, Probe } from '../core/checker.ts'
 import type { Call, CallLimits, Connection, SecureOptions } from './connection.ts'
 import { Connections } from './connections.ts'
-import type { AttemptError } from './failure.ts'
+import { isOurOwn, type AttemptError } from './failure.ts'
 import type { ResponseHead } from './response-head.ts'
 
 /** As much of an answer as is looked at; a check that asks for more is answered with the wrong page. */
@@ -21,20 +21,23 @@ export class HttpProbe implements Probe {
   readonly #settings: ActiveSettings
   readonly #secure: SecureOptions | undefined
   readonly #connections = new Map<Backend, Connections>()
+  /** What the last check of each went over. */
+  readonly #last = new WeakMap<Backend, Connection>()
 
   constructor(settings: ActiveSettings, secure: SecureOptions | undefined) {
     this.#settings = settings
     this.#secure = secure
   }
 
-  async check(backend: Backend, signal: AbortSignal): Promise<CheckResult> {
+  async check(backend: Backend, signal: AbortSignal): Promise<CheckResult | undefined> {
     const connections = this.#connectionsTo(backend)
     return new Promise((resolve) => {
       const call = new CheckCall(this.#settings, backend.url.host, (result) => {
         signal.removeEventListener('abort', giveUp)
         // What was not read to its end would be the next check's answer.
         connections.cancel(call)
-        resolve(result)
+        const connected = this.#isNew(backend, call.connection)
+        resolve(result?.ok === true ? { ...result, connected } : result)
       })
       const giveUp = (): void => {
         connections.cancel(call)
@@ -49,6 +52,12 @@ export class HttpProbe implements Probe {
   stop(): void {
     for (const connections of this.#connections.values()) connections.destroy()
     this.#connections.clear()
+  }
+
+  #isNew(backend: Backend, connection: Connection | undefined): boolean {
+    if (connection === undefined || this.#last.get(backend) === connection) return false
+    this.#last.set(backend, connection)
+    return true
   }
 
   #connectionsTo(backend: Backend): Connections {
@@ -76,11 +85,11 @@ class CheckCall implements Call {
   readonly abandoned = false
   readonly flushed = false
   readonly #settings: ActiveSettings
-  readonly #done: (result: CheckResult) => void
+  readonly #done: (result: CheckResult | undefined) => void
   #head: ResponseHead | undefined
   #content = ''
 
-  constructor(settings: ActiveSettings, backendHost: string, done: (result: CheckResult) => void) {
+  constructor(settings: ActiveSettings, backendHost: string, done: (result: CheckResult | undefined) => void) {
     const { method, path, host, headers, timeoutMs } = settings
     this.#settings = settings
     this.#done = done
@@ -119,7 +128,7 @@ class CheckCall implements Call {
   }
 
   onFailure(error: AttemptError): void {
-    this.#done({ ok: false, reason: error.message })
+    this.#done(error.kind === 'no-means' ? undefined : { ok: false, reason: error.message })
   }
 
   #judge(): void {
@@ -129,7 +138,7 @@ class CheckCall implements Call {
       this.#done({ ok: false, reason: `answered ${status}` })
     } else if (body !== undefined && !this.#content.includes(body)) {
       this.#done({ ok: false, reason: `answered ${status} without the expected content` })
-    } else this.#done({ ok: true, degraded: saysDegraded(fields) })
+    } else this.#done({ ok: true, degraded: saysDegraded(fields), connected: false })
   }
 }
 
@@ -140,17 +149,19 @@ function saysDegraded(fields: readonly string[]): boolean {
 
 /** Whether somebody accepts connections; closed at once. */
 export class TcpProbe implements Probe {
-  async check({ url }: Backend, signal: AbortSignal): Promise<CheckResult> {
+  async check({ url }: Backend, signal: AbortSignal): Promise<CheckResult | undefined> {
     const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
     const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
     return new Promise((resolve) => {
       const socket = connect({ host, port, signal })
       socket.once('connect', () => {
         socket.destroy()
-        resolve({ ok: true, degraded: false })
+        resolve({ ok: true, degraded: false, connected: true })
       })
       socket.once('error', (error) =>
-        resolve({ ok: false, reason: error.message || String(Reflect.get(error, 'code')) }),
+        resolve(
+          isOurOwn(error) ? undefined : { ok: false, reason: error.message || String(Reflect.get(error, 'code')) },
+        ),
       )
     })
   }

@@ -586,6 +586,8 @@ class NaiveBreaker {
   state: BreakerState = 'closed'
   flips = 0
   trials = 0
+  places = 0
+  #fullSince = 0
   #successes = 0
   #calls: Array<{ at: number; failed: boolean; slow: boolean }> = []
   #level = 0
@@ -598,9 +600,10 @@ class NaiveBreaker {
   }
 
   /** The number of the state it was let into. */
-  enter(): number | undefined {
-    if (this.state === 'open' || (this.state === 'half-open' && this.trials === this.#rules.halfOpen)) return undefined
+  enter(now: number): number | undefined {
+    if (this.state === 'open' || this.full) return undefined
     if (this.state === 'half-open') this.trials += 1
+    if (this.full) this.#fullSince = now
     return this.flips
   }
 
@@ -613,7 +616,12 @@ class NaiveBreaker {
     else this.#record({ at: now, failed: verdict === 'failure', slow }, now)
   }
 
+  get full(): boolean {
+    return this.state === 'half-open' && this.trials === this.places
+  }
+
   timeIs(now: number): void {
+    if (this.full && now >= this.#fullSince + this.#rules.windowMs) this.places += this.#rules.halfOpen
     if (this.state === 'open' && now >= this.#until) this.#flip('half-open')
   }
 
@@ -648,6 +656,7 @@ class NaiveBreaker {
     this.state = to
     this.flips += 1
     this.trials = 0
+    this.places = this.#rules.halfOpen
     this.#successes = 0
     if (to === 'closed') this.#calls = []
   }
@@ -700,7 +709,7 @@ function play(rules: BreakerRules, all: readonly Move[]): number {
   const underWay: UnderWay[] = []
   for (const move of all) {
     if ('enter' in move) {
-      underWay.push({ generation: breaker.enter(), entered: naive.enter() })
+      underWay.push({ generation: breaker.enter(), entered: naive.enter(clock.now()) })
     } else if ('pass' in move) {
       clock.advance(move.pass)
       naive.timeIs(clock.now())
@@ -710,11 +719,11 @@ function play(rules: BreakerRules, all: readonly Move[]): number {
       breaker.settle(one.generation, move.verdict, move.ms)
       naive.settle(one.entered, move.verdict, move.ms, clock.now())
     }
-    const full = naive.state === 'half-open' && naive.trials === rules.halfOpen
+    const { full } = naive
     const expected = {
       state: naive.state,
       admits: rules.mode === 'observe' || (naive.state !== 'open' && !full),
-      timers: naive.state === 'open' ? 1 : 0,
+      timers: naive.state === 'open' || full ? 1 : 0,
       flips: naive.flips,
       outside: underWay.filter(({ entered }) => entered === undefined).length,
     }
@@ -726,7 +735,7 @@ function play(rules: BreakerRules, all: readonly Move[]): number {
       outside: underWay.filter(({ generation }) => generation === OUTSIDE).length,
     }
     same(found, expected)
-    if (naive.trials > rules.halfOpen || naive.trials < 0) throw new Error(`${naive.trials} trials`)
+    if (naive.trials > naive.places || naive.trials < 0) throw new Error(`${naive.trials} trials`)
   }
   breaker.stop()
   same({ timers: clock.pending }, { timers: 0 })
@@ -786,6 +795,25 @@ void test('open for anything else, it takes no notice of connections', async (t)
   breaker.stop()
   breaker.reached()
   t.equal(breaker.state, 'open')
+})
+
+void test('trials that do not end give others a chance after a window, and may still decide', async (t) => {
+  const { breaker, clock, letIn, call, flips } = halfOpened()
+  const slow = letIn(3)
+  clock.advance(RULES.windowMs - 1)
+  t.notOk(breaker.admits)
+  clock.advance(1)
+  t.ok(breaker.admits)
+  t.equal(clock.pending, 0)
+  letIn(3)
+  t.notOk(breaker.admits, 'as many as at first, and no more')
+  breaker.settle(slow[0] ?? OUTSIDE, 'ignored', 1)
+  t.ok(breaker.admits)
+  t.equal(clock.pending, 0, 'one has ended: nobody has to wait for a window')
+  call('success', 2)
+  breaker.settle(slow[1] ?? OUTSIDE, 'success', 30_000)
+  t.equal(flips.at(-1), 'half-open > closed: 3 trials succeeded')
+  t.equal(clock.pending, 0)
 })
 
 void test('property: never more trials under way than there are places', async () => {

@@ -20,7 +20,7 @@ import { seededRandom } from '../../src/testing/random.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const RULES: CheckRules = { intervalMs: 5000, timeoutMs: 2000 }
-const GOOD: CheckResult = { ok: true, degraded: false }
+const GOOD: CheckResult = { ok: true, degraded: false, connected: true }
 const BAD: CheckResult = { ok: false, reason: 'connect ECONNREFUSED' }
 const TIMED_OUT: CheckResult = { ok: false, reason: 'no answer within 2000 ms' }
 
@@ -34,7 +34,7 @@ function backends(count: number): Backend[] {
 /** A backend's answer to a check: how long it takes, and what it is. One that takes for ever does not heed its signal. */
 interface Answer {
   readonly tookMs: number
-  readonly result: CheckResult
+  readonly result: CheckResult | undefined
 }
 
 interface Begun {
@@ -207,6 +207,15 @@ void test('HC-08: 1,000 backends every 2 s, with checks of 5 ms, never queue up'
   const perSecond = Array.from({ length: 10 }, (_, s) => beginnings(made).filter((at) => Math.floor(at / 1000) === s))
   t.ok(Math.max(...perSecond.map(({ length }) => length)) < 600, 'no second has much more than its 500')
   t.same(made.overdue, [])
+})
+
+void test('a check that could not be made for reasons of our own tells nothing, and the next one comes in its time', async (t) => {
+  const made = bench({ answer: (_, nth) => ({ tookMs: 5, result: nth < 3 ? undefined : BAD }) })
+  await made.pass(14_999)
+  t.same([beginnings(made), made.results], [[0, 5000, 10_000], []])
+  t.equal(made.checkers[0]?.last, undefined)
+  await made.pass(6)
+  t.match(made.results, [{ result: BAD }])
 })
 
 void test('never more than 10 at once over all, and never two of one backend', async (t) => {

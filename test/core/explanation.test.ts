@@ -86,7 +86,7 @@ void test('left out: no weight, failed checks, an ejection with its time, an ope
   const { clock, standing, fail, explain } = bench(list)
   for (let n = 0; n < 3; n += 1) standing(a).checked({ ok: false, reason: 'answered 503' })
   fail(b, 4)
-  standing(c).checked({ ok: true, degraded: true })
+  standing(c).checked({ ok: true, degraded: true, connected: true })
   clock.advance(2000)
   const said = explain()
   t.same(reasons(said), {
@@ -102,7 +102,7 @@ void test('left out: who was taken out by its requests says until when; the word
   const [a, b, c] = members(1, 1, 1)
   if (!a || !b || !c) throw new Error('three members')
   const { clock, standing, fail, explain } = bench([a, b, c])
-  standing(a).checked({ ok: true, degraded: false })
+  standing(a).checked({ ok: true, degraded: false, connected: true })
   for (let n = 0; n < 3; n += 1) standing(a).checked({ ok: false, reason: 'no connection' })
   t.same(reasons(explain()), { A: 'it is unhealthy: 3 checks failed: no connection' })
   fail(b, 20)

@@ -66,7 +66,7 @@ function bench(rules: Partial<HealthRules> = {}, clock = new VirtualClock(), tim
     flips: () => flips.splice(0),
     shares,
     pool,
-    good: (times = 1) => repeat(times, () => health.checkPassed(false)),
+    good: (times = 1) => repeat(times, () => health.checkPassed(false, true)),
     bad: (times = 1) => repeat(times, () => health.checkFailed('connect ECONNREFUSED')),
     requests: (failed, succeeded = 0) => {
       repeat(failed, () => health.outcome('failure'))
@@ -297,25 +297,25 @@ void test('no failure at all is good enough when `recover` is 0', async (t) => {
 
 void test('graded: who says that it is degraded is, until it no longer does, and its checks pass otherwise', async (t) => {
   const { health, good, bad, flips } = checked()
-  health.checkPassed(true)
+  health.checkPassed(true, true)
   t.same(flips(), ['healthy > degraded: its check says that it is degraded'])
-  for (let i = 0; i < 10; i += 1) health.checkPassed(true)
+  for (let i = 0; i < 10; i += 1) health.checkPassed(true, true)
   t.same(flips(), [], 'however often it says so')
   good()
   t.equal(health.state, 'healthy', 'all of them were good ones')
   bad(3)
-  health.checkPassed(true)
+  health.checkPassed(true, true)
   t.equal(health.state, 'unhealthy')
-  health.checkPassed(true)
+  health.checkPassed(true, true)
   t.equal(health.state, 'degraded', 'brought back by two of them')
-  health.checkPassed(true)
+  health.checkPassed(true, true)
   t.equal(health.state, 'degraded')
 })
 
 void test('who says that it is degraded keeps its whole share where nothing is halved', async (t) => {
   for (const strategy of ['any', 'all'] as const) {
     const { health, flips } = checked({ strategy })
-    health.checkPassed(true)
+    health.checkPassed(true, true)
     t.same(flips(), [])
   }
 })
@@ -815,15 +815,62 @@ void test('an ejection for want of a connection ends when checks get one, any ot
   }
 })
 
+void test('checks on a connection that was kept do not say that a new one can be had', async (t) => {
+  const { health, clock } = checked()
+  repeat(50, () => health.outcome('unreachable'))
+  repeat(9, () => health.checkPassed(false, false))
+  t.same([health.state, health.risen, health.reachable], ['unhealthy', true, false])
+  health.checkPassed(false, true)
+  t.same([health.state, health.reachable], ['degraded', true])
+  repeat(50, () => health.outcome('unreachable'))
+  repeat(9, () => health.checkPassed(false, false))
+  clock.advance(2 * PASSIVE.ejectionMs - 1)
+  t.equal(health.state, 'unhealthy')
+  clock.advance(1)
+  t.equal(health.state, 'degraded', 'time ends it all the same')
+})
+
 void test('what ejects is what went wrong last', async (t) => {
   const { health, good, bad, clock } = checked()
-  repeat(50, () => health.outcome('unreachable'))
+  repeat(19, () => health.outcome('unreachable'))
   health.outcome('failure')
+  t.equal(health.state, 'unhealthy')
   bad()
   good(9)
   t.equal(health.state, 'unhealthy', 'it got a connection, and failed all the same')
   clock.advance(PASSIVE.ejectionMs)
   t.equal(health.state, 'degraded')
+})
+
+void test('what hung since before it was out does not change what took it out', async (t) => {
+  const { health, good } = checked()
+  repeat(20, () => health.outcome('unreachable'))
+  t.equal(health.state, 'unhealthy')
+  health.outcome('failure')
+  good(2)
+  t.equal(health.state, 'degraded')
+})
+
+void test('it may be restarting whether a check or a request notices first', async (t) => {
+  const { health, bad, good } = checked()
+  good(5)
+  health.outcome('unreachable')
+  bad()
+  t.same([health.state, health.checkWithinMs], ['degraded', 250])
+})
+
+void test('checks that pass and fail in turns do not stay in a hurry', async (t) => {
+  const { health, bad, good } = checked()
+  repeat(20, () => health.outcome('unreachable'))
+  bad()
+  good()
+  t.equal(health.checkWithinMs, 250)
+  for (let n = 0; n < 5; n += 1) {
+    bad()
+    t.equal(health.checkWithinMs, 1000)
+    good()
+    t.equal(health.checkWithinMs, 1000)
+  }
 })
 
 void test('with a window of time and little traffic, degraded is not for ever', async (t) => {
@@ -903,7 +950,7 @@ function take(made: Bench, given: Step, hasChecks: boolean): void {
   else if (given.what === 'requests') repeat(given.times, () => made.health.outcome(given.verdict))
   else if (!hasChecks) return
   else if (given.what === 'failed') made.bad()
-  else made.health.checkPassed(given.what === 'says degraded')
+  else made.health.checkPassed(given.what === 'says degraded', true)
 }
 
 void test('property: the share is that of the state, and every flip is a line of the table', async () => {

@@ -141,6 +141,24 @@ void test('CB-04: a client that leaves frees its trial place and says nothing', 
   await gateway.seen.next({ what: 'breaker', from: 'half-open', to: 'closed' })
 })
 
+void test('clients that take their time keep no trial place for ever', async (t) => {
+  const { gateway, held, trials } = await halfOpen(t, { halfOpen: 3, window: 1000 })
+  const slow = await Promise.all([1, 2, 3].map(async () => RawClient.open(t, gateway.port)))
+  // An upload that never ends: its client sends a byte now and then, and its backend can say nothing.
+  for (const client of slow) client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n')
+  await trials(3)
+  let status = 503
+  const asked = (async () => {
+    // oxlint-disable-next-line no-await-in-loop -- until there is a place
+    while (status === 503) ({ status } = await ask(t, gateway.port, get()))
+  })()
+  await trials(4)
+  held.at(-1)?.end('well')
+  await asked
+  t.equal(status, 200)
+  t.match((await gateway.status()).get('moody'), { inFlight: 3, breaker: { state: 'half-open' } })
+})
+
 void test("CB-05: a breaker is its backend's in its pool, and nobody else's", async (t) => {
   const bad = await backend(t, (...args) => (args[0].url === '/web' ? failing : named('bad'))(...args))
   const good = await backend(t, named('good'))
