@@ -15,7 +15,7 @@ import { errorBody } from '../src/errors.ts'
 export interface ConfigurationRoutesOptions {
   readonly gateway: FastifyInstance
   /** @throws {ConfigError} when it is none */
-  readonly read: (text: string, kind: 'yaml' | 'json') => Candidate
+  readonly read: (text: string, kind: 'yaml' | 'json') => Promise<Candidate>
 }
 
 interface Put {
@@ -66,7 +66,7 @@ export default function configuration(
     const match = request.headers['if-match']
     if (!isMatch(match, gateway.configuration.inForce.hash)) return isOutdated(request, reply)
     if (request.query.dryRun === 'true')
-      return answer(request, reply, async () => gateway.configuration.differenceTo(read(request.body, kind)))
+      return answer(request, reply, async () => gateway.configuration.differenceTo(await read(request.body, kind)))
     return answer(request, reply, () =>
       gateway.configuration.replace('PUT /config', () => {
         // Once more: others may have had their turn before.

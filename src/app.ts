@@ -24,11 +24,11 @@ import explain from '../routes/explain.ts'
 import { findRoute } from '../routes/find-route.ts'
 import proxy from '../routes/proxy.ts'
 import { algorithmCheck } from './algorithm-check.ts'
-import { checkConfig, ConfigError } from './config/check.ts'
+import { ConfigError } from './config/check.ts'
 import type { Candidate } from './config/configuration.ts'
 import type { Settings } from './config/settings.ts'
-import { readText } from './config/text.ts'
 import { offerHttp2 } from './http2.ts'
+import { checkText } from './large-config.ts'
 import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym, renewCertificate } from './listener.ts'
 import { VERSION } from './package.ts'
 import { Peers } from './transport/peer.ts'
@@ -99,9 +99,14 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
 }
 
 /** A configuration that came by a call. @throws {ConfigError} when it is none */
-function read(app: FastifyInstance, text: string, kind: 'yaml' | 'json', { folder, override }: Origin): Candidate {
-  const source = readText(text, { kind, folder, env: process.env })
-  const { settings, problems } = checkConfig(source, { algorithms: algorithmCheck(app.algorithms) })
+async function read(
+  app: FastifyInstance,
+  text: string,
+  kind: 'yaml' | 'json',
+  { folder, override }: Origin,
+): Promise<Candidate> {
+  const options = { kind, folder, env: process.env }
+  const { settings, problems, hash } = await checkText(text, options, algorithmCheck(app.algorithms))
   if (settings === undefined) throw new ConfigError(problems)
-  return { settings: override?.(settings) ?? settings, hash: source.hash }
+  return { settings: override?.(settings) ?? settings, hash }
 }

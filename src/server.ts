@@ -11,6 +11,7 @@ import { algorithmCheck } from './algorithm-check.ts'
 import { createGateway } from './app.ts'
 import type { AlgorithmCheck } from './config/algorithms.ts'
 import { ConfigError, formatProblem } from './config/problem.ts'
+import { checkText } from './large-config.ts'
 import { loadConfig, type Loaded } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
 import { watchConfig, type ConfigWatch } from './config/watch.ts'
@@ -27,7 +28,8 @@ export type Override = (settings: Settings) => Settings
 /** Runs until a signal ends it. @throws {StartError | ConfigError} when it cannot start */
 export async function serve(file: string, override: Override): Promise<void> {
   const read = async (algorithms: AlgorithmCheck): Promise<Loaded> => {
-    const found = await loadConfig(file, process.env, { algorithms })
+    const check = { algorithms }
+    const found = await loadConfig(file, process.env, check, (text, how) => checkText(text, how, algorithms))
     return { ...found, settings: override(found.settings) }
   }
   const loaded = await read(algorithmCheck())

@@ -5,14 +5,14 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { checkConfig, type SourceCheckOptions } from './check.ts'
+import { checkConfig, type Checked, type SourceCheckOptions } from './check.ts'
 import type { Environment } from './environment.ts'
 import { readObject } from './object.ts'
 import { ConfigError, oneLine, type Problem, show } from './problem.ts'
 import { CONFIG_QUERY } from './self.ts'
 import type { Settings } from './settings.ts'
 import type { Source } from './source.ts'
-import { hashOf, readText } from './text.ts'
+import { hashOf, readText, type TextOptions } from './text.ts'
 import { whyUnreadable } from './unreadable.ts'
 
 export interface Loaded {
@@ -24,30 +24,55 @@ export interface Loaded {
   readonly files: readonly string[]
 }
 
-/** Reads and checks a file. */
+/** How a text is read and checked. */
+export type CheckText = (text: string, options: TextOptions) => Promise<Checked & { readonly hash: string }>
+
+/**
+ * Reads and checks a file.
+ *
+ * @param checkText another way to do it with files that are text, such as in a thread of its own
+ */
 export async function loadConfig(
   file: string,
   env: Environment = process.env,
   options: SourceCheckOptions = {},
+  checkText?: CheckText,
 ): Promise<Loaded> {
-  const source = await readConfig(file, env)
-  const checked = checkConfig(source, options)
+  const kind = KINDS.get(extname(file).toLowerCase())
+  const checked =
+    kind === undefined || checkText === undefined
+      ? check(await readConfig(file, env), options)
+      : await checkText(...(await textOf(file, kind, env)))
   if (checked.settings === undefined) throw new ConfigError(checked.problems)
-  const { settings, warnings, files } = checked
-  return { settings, warnings, hash: source.hash, files }
+  const { settings, warnings, files, hash } = checked
+  return { settings, warnings, hash, files }
+}
+
+function check(source: Source, options: SourceCheckOptions): Checked & { readonly hash: string } {
+  return { ...checkConfig(source, options), hash: source.hash }
+}
+
+/** Those that are text. */
+const KINDS: ReadonlyMap<string, TextOptions['kind']> = new Map([
+  ['.yaml', 'yaml'],
+  ['.yml', 'yaml'],
+  ['.json', 'json'],
+])
+
+async function textOf(file: string, kind: TextOptions['kind'], env: Environment): Promise<[string, TextOptions]> {
+  const content = await contentOf(file)
+  return [content.toString(), { kind, file, folder: dirname(resolve(file)), env, hash: hashOf(content) }]
 }
 
 /** Reads a file for `checkConfig`; for those who want the warnings along with the errors. */
 export async function readConfig(file: string, env: Environment = process.env): Promise<Source> {
   const location = resolve(file)
   const folder = dirname(location)
+  const extension = extname(location).toLowerCase()
+  const kind = KINDS.get(extension)
+  if (kind !== undefined) return readText(...(await textOf(file, kind, env)))
   const content = await contentOf(file)
-  switch (extname(location).toLowerCase()) {
-    case '.yaml':
-    case '.yml':
-      return readText(content.toString(), { kind: 'yaml', file, folder, env, hash: hashOf(content) })
-    case '.json':
-      return readText(content.toString(), { kind: 'json', file, folder, env, hash: hashOf(content) })
+  switch (extension) {
     case '.ts':
     case '.js':
     case '.mjs':

@@ -8,6 +8,7 @@
  *   npm run bench -- algorithms       what a pick costs, by algorithm and number of backends
  *   npm run bench -- routes           Sluice with 10 routes beside Sluice with 10,000
  *   npm run bench -- protection       Sluice without passive health, breakers and checks beside Sluice with them
+ *   npm run bench -- reload           a reload of 1,000 pools, of which one has changed
  *   npm run bench -- scenarios        what clients notice of backends' bad days; has options of its own
  */
 import { parseArgs } from 'node:util'
@@ -33,6 +34,11 @@ const { values, positionals } = parseArgs({
 
 if (positionals[0] === 'algorithms') {
   await import('./algorithms.ts')
+  process.exit()
+}
+
+if (positionals[0] === 'reload') {
+  await import('./reload.ts')
   process.exit()
 }
 

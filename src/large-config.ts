@@ -1,0 +1,106 @@
+/**
+ * Reads large configurations in a thread of their own: a thousand pools in YAML take most of a second, in which no
+ * request would move. Small ones are read at once, which is over before a thread has started.
+ */
+import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+
+import { algorithmCheck } from './algorithm-check.ts'
+import type { AlgorithmCheck } from './config/algorithms.ts'
+import { checkConfig, type Checked } from './config/check.ts'
+import type { BackendSettings, PoolSettings, Settings } from './config/settings.ts'
+import { readText, type TextOptions } from './config/text.ts'
+
+/** From this size on a thread is worth it: such a text takes about 100 ms. */
+export const LARGE_CHARACTERS = 100_000
+
+export type CheckedText = Checked & { readonly hash: string }
+
+/** @param algorithms what there are, those of plugins included */
+export async function checkText(text: string, options: TextOptions, algorithms: AlgorithmCheck): Promise<CheckedText> {
+  if (text.length < LARGE_CHARACTERS) return checkHere(text, options, algorithms)
+  const { names } = algorithms
+  const data: Job = { text, options: { ...options, env: { ...options.env } }, names }
+  const answer = await inThread(data)
+  if (answer.settings === undefined) return answer
+  return judged({ ...answer, settings: revived(answer.settings) }, algorithms)
+}
+
+interface Job {
+  readonly text: string
+  readonly options: TextOptions
+  /** Of all algorithms: what options those of plugins take cannot be told in the thread. */
+  readonly names: readonly string[]
+}
+
+/** URLs cannot be sent from thread to thread. */
+type Sendable<T> = T extends Settings
+  ? Omit<Settings, 'pools'> & { readonly pools: ReadonlyMap<string, SendablePool> }
+  : T
+type SendablePool = Omit<PoolSettings, 'backends'> & {
+  readonly backends: ReadonlyArray<Omit<BackendSettings, 'url'> & { readonly url: string }>
+}
+type Answer = Omit<CheckedText, 'settings' | 'problems'> &
+  (
+    | { readonly settings: Sendable<Settings>; readonly problems?: undefined }
+    | { readonly settings?: undefined; readonly problems: NonNullable<Checked['problems']> }
+  )
+
+function checkHere(text: string, options: TextOptions, algorithms: AlgorithmCheck): CheckedText {
+  const source = readText(text, options)
+  return { ...checkConfig(source, { algorithms }), hash: source.hash }
+}
+
+function inThread(data: Job): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: data })
+    worker.once('message', (answer: Answer) => {
+      resolve(answer)
+      void worker.terminate()
+    })
+    worker.once('error', reject)
+    worker.once('exit', () => reject(new Error('the thread that reads the configuration ended without an answer')))
+  })
+}
+
+function revived({ pools, ...rest }: Sendable<Settings>): Settings {
+  const revivedPools = [...pools].map(([name, { backends, ...pool }]): [string, PoolSettings] => {
+    return [name, { ...pool, backends: backends.map(({ url, ...backend }) => ({ ...backend, url: new URL(url) })) }]
+  })
+  return { ...rest, pools: new Map(revivedPools) }
+}
+
+/** What only this thread knows: whether the algorithms of plugins accept their options. */
+function judged(checked: CheckedText, { whyNot }: AlgorithmCheck): CheckedText {
+  if (checked.settings === undefined) return checked
+  const known = new Set(algorithmCheck().names)
+  const problems = [...checked.settings.pools.values()].flatMap(({ name, algorithm: { type, options } }) => {
+    const wrong = known.has(type) ? undefined : whyNot(type, options)
+    return wrong === undefined ? [] : [{ path: `pools.${name}.algorithm`, message: wrong }]
+  })
+  if (problems.length === 0) return checked
+  const { warnings, files, hash } = checked
+  return { problems, warnings, files, hash }
+}
+
+function answerJob({ text, options, names }: Job): Answer {
+  const builtIn = algorithmCheck()
+  const own = new Set(builtIn.names)
+  const algorithms: AlgorithmCheck = {
+    names,
+    whyNot: (name, given) => (own.has(name) ? builtIn.whyNot(name, given) : undefined),
+  }
+  const checked = checkHere(text, options, algorithms)
+  if (checked.settings === undefined) return checked
+  const { pools, ...rest } = checked.settings
+  const sendable = [...pools].map(([name, { backends, ...pool }]): [string, SendablePool] => {
+    return [name, { ...pool, backends: backends.map(({ url, ...backend }) => ({ ...backend, url: url.href })) }]
+  })
+  return { ...checked, settings: { ...rest, pools: new Map(sendable) } }
+}
+
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has none
+if (!isMainThread && isJob(workerData)) parentPort?.postMessage(answerJob(workerData))
+
+function isJob(data: unknown): data is Job {
+  return typeof data === 'object' && data !== null && 'text' in data && 'names' in data && 'options' in data
+}
