@@ -11,6 +11,7 @@ import { algorithmCheck } from './algorithm-check.ts'
 import { createGateway } from './app.ts'
 import type { AlgorithmCheck } from './config/algorithms.ts'
 import { ConfigError, formatProblem } from './config/problem.ts'
+import { saveLastGood } from './last-good.ts'
 import { checkText } from './large-config.ts'
 import { loadConfig, type Loaded } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
@@ -71,7 +72,19 @@ function followFile(app: FastifyInstance, file: string, read: Read, loaded: Load
     return next
   }
   process.on('SIGHUP', () => reload('SIGHUP'))
+  app.events.listen(({ what, to }) => {
+    if (what === 'reload' && to !== 'refused') save()
+  })
+  save()
   return watch
+
+  function save(): void {
+    const { settings, hash } = configuration.inForce
+    if (!settings.reload.save) return
+    saveLastGood(file, hash).catch((error: unknown) =>
+      app.log.warn(`the configuration is not saved: ${messageOf(error)}`),
+    )
+  }
 
   function reload(by: string): void {
     // What is wrong with it has been told.

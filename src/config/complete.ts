@@ -171,12 +171,13 @@ function completeRetry(retry: RetryConfig | undefined): RetryRules {
 }
 
 function completeReload(reload: ReloadConfig | undefined): ReloadSettings {
-  const { watch, drain, keep } = filled(Reload, reload)
+  const { watch, drain, keep, save } = filled(Reload, reload)
   const guard = reload?.guard && filled(Guard, reload.guard)
   return {
     watch,
     drainMs: ms(drain),
     keep,
+    save,
     guard: guard && { windowMs: ms(guard.window), errorRate: guard.errorRate, minimum: guard.minimum },
   }
 }

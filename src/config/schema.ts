@@ -231,6 +231,14 @@ export const Reload = group('How the configuration is changed while the gateway 
       'x-expected': 'a whole number from 0 to 1000',
     }),
   ),
+  save: Type.Optional(
+    Type.Boolean({
+      default: false,
+      description:
+        'Whether the last file that worked is copied beside it, as gateway.last-good.yaml for gateway.yaml. A configuration ' +
+        'that came by PUT is in no file, and not saved.',
+    }),
+  ),
   guard: Type.Optional(Guard),
 })
 

@@ -24,6 +24,8 @@ export interface ReloadSettings {
   readonly drainMs: number
   /** Configurations that worked. */
   readonly keep: number
+  /** Whether the last file that worked is copied beside it. */
+  readonly save: boolean
   /** `undefined` when no reload is undone by itself. */
   readonly guard: GuardSettings | undefined
 }
