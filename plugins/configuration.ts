@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import { Configuration, type Applied, type Candidate } from '../src/config/configuration.ts'
 import { inWords } from '../src/config/difference-words.ts'
 import { isEmpty, isSame } from '../src/config/difference.ts'
-import { formatProblem, type ConfigError } from '../src/config/problem.ts'
+import { ConfigError, formatProblem } from '../src/config/problem.ts'
 import type { ListenTlsSettings, Settings } from '../src/config/settings.ts'
 import { ReloadGuard } from '../src/core/reload-guard.ts'
 import { systemClock } from '../src/transport/system-clock.ts'
@@ -34,6 +34,7 @@ export default fp<ConfigurationPluginOptions>(
     let guard = guardOf(first.settings)
     const configuration = new Configuration(first, {
       prepare: (settings, before) => {
+        if (app.lifecycle.closing) throw new ConfigError([{ path: '', message: 'the gateway is stopping' }])
         const { pools, routes, reload, listen } = settings
         const commit = app.prepare({ pools, routes, drainMs: reload.drainMs })
         // Last of what may fail, since it has its effect at once.
@@ -62,7 +63,10 @@ export default fp<ConfigurationPluginOptions>(
     })
     done()
   },
-  { name: 'sluice-configuration', dependencies: ['sluice-snapshot', 'sluice-events', 'sluice-observers'] },
+  {
+    name: 'sluice-configuration',
+    dependencies: ['sluice-lifecycle', 'sluice-snapshot', 'sluice-events', 'sluice-observers'],
+  },
 )
 
 const GUARD = 'the guard of reloads'

@@ -5,7 +5,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 import { CONFIGURATION_BYTES } from '../src/admin/calls.ts'
-import type { Candidate } from '../src/config/configuration.ts'
+import { Withdrawn, type Candidate } from '../src/config/configuration.ts'
 import { inWords } from '../src/config/difference-words.ts'
 import type { Difference } from '../src/config/difference.ts'
 import { ConfigError } from '../src/config/problem.ts'
@@ -70,7 +70,7 @@ export default function configuration(
     return answer(request, reply, () =>
       gateway.configuration.replace('PUT /config', () => {
         // Once more: others may have had their turn before.
-        if (!isMatch(match, gateway.configuration.inForce.hash)) throw new Outdated()
+        if (!isMatch(match, gateway.configuration.inForce.hash)) throw new Withdrawn()
         return read(request.body, kind)
       }),
     )
@@ -87,7 +87,7 @@ export default function configuration(
       const { hash } = gateway.configuration.inForce
       return reply.header('etag', `"${hash}"`).send({ hash, words: inWords(difference), difference })
     } catch (error) {
-      if (error instanceof Outdated) return isOutdated(request, reply)
+      if (error instanceof Withdrawn) return isOutdated(request, reply)
       if (!(error instanceof ConfigError)) throw error
       const body = problem(request, 422, 'SLUICE_CONFIG_INVALID', error.message)
       return reply.code(422).send({ ...body, errors: error.problems })
@@ -99,8 +99,6 @@ const NO_FILE = 'This gateway was not configured by a file'
 const NO_ROLLBACK = 'There is no configuration to go back to'
 const WRONG_TYPE = 'Expected a Content-Type of application/json or application/yaml'
 const OUTDATED = 'The configuration in force is another one than If-Match names'
-
-class Outdated extends Error {}
 
 function isOutdated(request: FastifyRequest, reply: FastifyReply): FastifyReply {
   return reply.code(412).send(problem(request, 412, 'SLUICE_PRECONDITION_FAILED', OUTDATED))

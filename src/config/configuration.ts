@@ -23,6 +23,9 @@ export interface LastReload {
   readonly error: string | undefined
 }
 
+/** What was to be put in force is no longer wanted: nobody has made a mistake. */
+export class Withdrawn extends Error {}
+
 export interface ConfigurationOptions {
   /** Builds what the settings ask for, without effect; what it returns puts it in force, and cannot fail. */
   readonly prepare: (settings: Settings, before: Settings) => () => void
@@ -89,7 +92,7 @@ export class Configuration {
       try {
         return this.#apply(by, await make())
       } catch (error) {
-        this.#refuse(by, error)
+        if (!(error instanceof Withdrawn)) this.#refuse(by, error)
         throw error
       }
     })
