@@ -39,7 +39,7 @@ function describe(exchange: Exchange): object {
     pool: forwarding.pool.name,
     backend: attempt?.lease.member.id,
     attempts: exchange.attempts,
-    ...(exchange.tries === undefined || attempt === undefined ? {} : { tries: [...exchange.tries, attempt.record] }),
+    ...(exchange.tries === undefined ? {} : { tries: exchange.allTries }),
     ms: Math.round((performance.now() - exchange.startedAt) * 10) / 10,
     ...(error === undefined ? {} : error),
   }

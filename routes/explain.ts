@@ -85,7 +85,7 @@ function whyUnsafe({ forwarding, rewrite }: Route, { path }: DescribedRequest): 
   return `The path does not begin with ${rewrite.stripPrefix}, letter by letter, which the route takes off`
 }
 
-function candidatesOf({ candidates }: PoolExplanation, { standings }: PoolEntry): object[] {
+export function candidatesOf({ candidates }: PoolExplanation, { standings }: PoolEntry) {
   return candidates.map(({ member, score, notes }) => ({
     id: member.id,
     state: standings.of(member)?.state ?? 'healthy',
@@ -97,7 +97,7 @@ function candidatesOf({ candidates }: PoolExplanation, { standings }: PoolEntry)
   }))
 }
 
-function leftOutOf({ leftOut }: PoolExplanation, { standings }: PoolEntry): object[] {
+export function leftOutOf({ leftOut }: PoolExplanation, { standings }: PoolEntry) {
   return leftOut.map(({ member, reason }) => {
     return { id: member.id, state: standings.of(member)?.state ?? 'healthy', reason }
   })

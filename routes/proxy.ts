@@ -4,6 +4,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 import { sendAttempt } from '../plugins/forward.ts'
+import { EXPLAIN } from '../src/core/fields.ts'
 import { sendError, SluiceError, type ErrorCode } from '../src/errors.ts'
 import { Attempt, type Decider } from '../src/transport/attempt.ts'
 import { Exchange, type ExchangeContext } from '../src/transport/exchange.ts'
@@ -24,6 +25,8 @@ import { catchAll, hasSendHooks } from './catch-all.ts'
 export interface ProxyOptions extends ExchangeContext {
   /** Which route takes a request, if any. */
   readonly find: (request: FastifyRequest, target: Target) => Forwarding | undefined
+  /** Looks at the choice that is about to be made, if the client may know; what it gives tells of it later. */
+  readonly explain?: (exchange: Exchange) => Exchange['explanation']
 }
 
 // Async, so that what goes wrong in here, such as a route that a plugin has taken, is the registration's failure.
@@ -49,6 +52,7 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   function attempt(exchange: Exchange): void {
     const { pool, connections } = exchange.forwarding
     if (exchange.attempt !== undefined) exchange.remember(exchange.attempt)
+    else if (exchange.raw.headers[EXPLAIN] !== undefined) exchange.explanation = options.explain?.(exchange)
     const lease = pool.acquire(exchange, exchange.tried)
     if (lease === undefined) return refuse(exchange, 'SLUICE_NO_BACKEND')
     try {
@@ -112,5 +116,7 @@ function refuse(exchange: Exchange, code: ErrorCode): void {
   exchange.error ??= { code, reason: error.message }
   exchange.outcome = 'refused'
   exchange.body?.stop()
-  if (!exchange.gone) sendError(error, exchange.request, exchange.reply)
+  if (exchange.gone) return
+  if (exchange.explanation !== undefined) exchange.reply.header(EXPLAIN, exchange.explanation())
+  sendError(error, exchange.request, exchange.reply)
 }

@@ -21,6 +21,7 @@ import admin from '../routes/admin.ts'
 import backends from '../routes/backends.ts'
 import configurationRoutes from '../routes/configuration.ts'
 import explain from '../routes/explain.ts'
+import { explainer } from '../routes/explain-field.ts'
 import { findRoute } from '../routes/find-route.ts'
 import proxy from '../routes/proxy.ts'
 import { algorithmCheck } from './algorithm-check.ts'
@@ -80,6 +81,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     find: ({ raw }, target) => findRoute(app.snapshot, raw.method ?? '', raw.headers.host, target)?.forwarding,
+    explain: explainer(app, settings.admin ? settings.admin.token : ''),
   })
 
   const adminApp = settings.admin && Fastify(adminOptions())

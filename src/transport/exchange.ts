@@ -10,6 +10,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 
 import type { RequestInfo } from '../core/algorithms/algorithm.ts'
 import type { Backend } from '../core/backend.ts'
+import { EXPLAIN } from '../core/fields.ts'
 import { SluiceError, type ErrorCode } from '../errors.ts'
 import type { Attempt } from './attempt.ts'
 import { PROBE_AFTER_MS } from './connection.ts'
@@ -67,7 +68,8 @@ const MAX_PIPELINED = 100
 /** How long a client whose tunnel has ended may take to close its side. */
 const LINGER_MS = 1000
 
-const REQUEST_ID: ReadonlySet<string> = new Set(['x-request-id'])
+/** Fields of an answer that only we write. */
+const OURS: ReadonlySet<string> = new Set(['x-request-id', EXPLAIN])
 /** A name or an address, and a port up to 65535. */
 export const HOST =
   /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
@@ -106,6 +108,8 @@ export class Exchange implements RequestInfo {
   callback: FromCallback | undefined
   /** Why it failed, if it did. */
   error: { readonly code?: ErrorCode | undefined; readonly failure?: FailureKind; readonly reason: string } | undefined
+  /** What a client that may know is told of how its backend was chosen: the value of a field. */
+  explanation: (() => string) | undefined
   readonly #wire: Wire
   /** The client's connection, once protocols are switched. */
   #tunnel: Socket | undefined
@@ -240,6 +244,14 @@ export class Exchange implements RequestInfo {
     this.error = undefined
   }
 
+  /** How each attempt that was made ended, or stands. */
+  get allTries(): readonly Try[] {
+    const { tries = [], attempt } = this
+    const all = attempt === undefined ? tries : [...tries, attempt.record]
+    // When no backend is left for another attempt, the last one has been remembered all the same.
+    return all.slice(0, this.attempts)
+  }
+
   // --- the answer ---
 
   /** Whether nobody is there any more to get one. */
@@ -266,7 +278,7 @@ export class Exchange implements RequestInfo {
     if (head.status === 100 || this.#begun) return
     const rules = this.forwarding.responseHeaders
     const fields = rules === undefined ? head.fields : withoutFields(head.fields, rules.drop)
-    this.#wire.inform(this.raw, this.res, head.status, withoutRequestId(fields))
+    this.#wire.inform(this.raw, this.res, head.status, withoutOurs(fields))
   }
 
   /** Writes an answer that is there as a whole. */
@@ -385,8 +397,9 @@ export class Exchange implements RequestInfo {
       fields = withoutFields(fields, rules.drop)
       for (const [name, value] of rules.set) fields.push(name, value)
     }
-    fields = withoutRequestId(this.#withReplyHeaders(fields))
+    fields = withoutOurs(this.#withReplyHeaders(fields))
     fields.push('X-Request-Id', this.request.id)
+    if (this.explanation !== undefined) fields.push('X-Sluice-Explain', this.explanation())
     // Hooks of the application may make another body of it, which none will follow.
     const followed = head.trailer !== '' && head.framing === 'chunked' && this.callback === undefined
     if (followed && wantsTrailers(this.raw)) fields.push('Trailer', head.trailer)
@@ -417,11 +430,11 @@ export class Exchange implements RequestInfo {
 }
 
 /** Looks before it copies: hardly a backend sends one. */
-function withoutRequestId(fields: string[]): string[] {
+function withoutOurs(fields: string[]): string[] {
   for (let i = 0; i < fields.length; i += 2) {
-    // 12 is its length.
-    if (fields[i]?.length === 12 && fields[i]?.toLowerCase() === 'x-request-id')
-      return withoutFields(fields, REQUEST_ID)
+    const name = fields[i] ?? ''
+    // Their lengths.
+    if ((name.length === 12 || name.length === 16) && OURS.has(name.toLowerCase())) return withoutFields(fields, OURS)
   }
   return fields
 }

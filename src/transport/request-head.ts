@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 
+import { EXPLAIN } from '../core/fields.ts'
 import { SluiceError } from '../errors.ts'
 import { formatForwarded, parseForwarded, type ForwardedElement } from './forwarded.ts'
 import type { Forwarding } from './forwarding.ts'
@@ -25,7 +26,7 @@ const IDENTITY: ReadonlySet<string> = new Set([
   'x-envoy-external-address',
   'x-envoy-internal',
 ])
-/** What we write ourselves, from the client's or not. */
+/** What we write ourselves, from the client's or not, and what is for us alone. */
 const OURS: ReadonlySet<string> = new Set([
   'host',
   'forwarded',
@@ -36,6 +37,8 @@ const OURS: ReadonlySet<string> = new Set([
   'content-length',
   'transfer-encoding',
   'expect',
+  // With a token in it, that no backend may learn.
+  EXPLAIN,
 ])
 const HTTP2_SETTINGS = 'http2-settings'
 const NONE: ReadonlySet<string> = new Set()

@@ -3,7 +3,7 @@
  */
 import { test } from 'tap'
 
-import { isAuthorized } from '../../src/admin/token.ts'
+import { isAuthorized, isToken } from '../../src/admin/token.ts'
 import { startWithAdmin } from '../helpers/admin.ts'
 import { ask, inTurn } from '../helpers/raw.ts'
 
@@ -20,6 +20,13 @@ void test('AD-03: only the very token gets in', async (t) => {
     t.notOk(isAuthorized(wrong, token), String(wrong))
   }
   t.ok(isAuthorized(undefined, ''), 'none is asked for')
+})
+
+void test('where a token has to be shown, none at all is no token', (t) => {
+  t.ok(isToken('secret', 'secret'))
+  for (const wrong of ['secre', 'secret ', 'Bearer secret', '', undefined]) t.notOk(isToken(wrong, 'secret'))
+  for (const given of ['', 'undefined', undefined]) t.notOk(isToken(given, ''))
+  t.end()
 })
 
 void test('AD-03: whatever call is tried, also those that are not there', async (t) => {
