@@ -11,6 +11,8 @@ declare module 'fastify' {
 }
 
 export interface GatewayEvent {
+  /** Counted from 1. */
+  readonly id: number
   /** ISO 8601. */
   readonly at: string
   readonly what: 'health' | 'breaker' | 'check' | 'pool' | 'reload' | 'weight'
@@ -30,6 +32,7 @@ const BAD: ReadonlySet<string> = new Set(['unhealthy', 'degraded', 'open', 'empt
 
 export class Events {
   readonly #latest: GatewayEvent[] = []
+  #count = 0
   readonly #listeners = new Set<(event: GatewayEvent) => void>()
 
   /** The oldest first. */
@@ -37,8 +40,8 @@ export class Events {
     return this.#latest
   }
 
-  emit(event: Omit<GatewayEvent, 'at'>): void {
-    const complete = { at: new Date().toISOString(), ...event }
+  emit(event: Omit<GatewayEvent, 'at' | 'id'>): void {
+    const complete = { id: ++this.#count, at: new Date().toISOString(), ...event }
     this.#latest.push(complete)
     if (this.#latest.length > REMEMBERED) this.#latest.shift()
     for (const listener of this.#listeners) listener(complete)
@@ -55,7 +58,7 @@ export default fp(
   (app, _options, done) => {
     const events = new Events()
     app.decorate('events', events)
-    events.listen(({ at: _at, ...event }) => {
+    events.listen(({ at: _at, id: _id, ...event }) => {
       const message = `${sentenceOf(event)}: ${event.cause}`
       if (BAD.has(event.to)) app.log.warn(event, message)
       else app.log.info(event, message)
@@ -65,7 +68,7 @@ export default fp(
   { name: 'sluice-events' },
 )
 
-function sentenceOf({ what, pool, backend, to }: Omit<GatewayEvent, 'at'>): string {
+function sentenceOf({ what, pool, backend, to }: Omit<GatewayEvent, 'at' | 'id'>): string {
   if (pool === undefined) return to === 'refused' ? 'a configuration is refused' : `configuration ${to} is in force`
   if (what === 'weight') return `backend ${backend} of pool ${pool} has weight ${to}`
   const subject = backend === undefined ? `pool ${pool}` : `backend ${backend} of pool ${pool}`

@@ -20,6 +20,7 @@ import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
 import backends from '../routes/backends.ts'
 import configurationRoutes from '../routes/configuration.ts'
+import eventRoutes from '../routes/events.ts'
 import explain from '../routes/explain.ts'
 import { explainer } from '../routes/explain-field.ts'
 import { findRoute } from '../routes/find-route.ts'
@@ -94,6 +95,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     await adminApp.register(admin, { gateway: app, version: VERSION })
     await adminApp.register(backends, { gateway: app })
     await adminApp.register(explain, { gateway: app })
+    await adminApp.register(eventRoutes, { gateway: app })
     await adminApp.register(configurationRoutes, { gateway: app, read: (text, kind) => read(app, text, kind, origin) })
     app.addHook('onClose', () => adminApp.close())
   }

@@ -1,0 +1,121 @@
+/**
+ * The events of the gateway through its admin listener, at once and as they come.
+ */
+import { get, type IncomingMessage } from 'node:http'
+
+import { test, type Test } from 'tap'
+
+import { startWithAdmin, type AdminGateway } from '../helpers/admin.ts'
+import { guarded } from '../helpers/raw.ts'
+
+interface Told {
+  readonly id: number
+  readonly what: string
+  readonly to: string
+}
+
+/** A client of the stream, and what it has been told. */
+class Listener {
+  readonly told: Told[] = []
+  readonly response: IncomingMessage
+  readonly ended: Promise<void>
+  #text = ''
+  #waiting: Array<() => void> = []
+
+  constructor(t: Test, response: IncomingMessage) {
+    this.response = response
+    this.ended = new Promise((resolve) => void response.once('close', resolve))
+    t.teardown(() => response.destroy())
+    response.setEncoding('utf8')
+    response.on('data', (piece: string) => this.#read(piece))
+  }
+
+  static async connect(t: Test, { adminPort }: AdminGateway, headers: Record<string, string> = {}): Promise<Listener> {
+    const options = { port: adminPort, host: '127.0.0.1', path: '/events', agent: false }
+    return new Promise((resolve, reject) => {
+      const request = get({ ...options, headers: { accept: 'text/event-stream', ...headers } }, (response) =>
+        resolve(new Listener(t, response)),
+      )
+      request.on('error', reject)
+    })
+  }
+
+  async count(count: number): Promise<readonly Told[]> {
+    const wait = async (): Promise<void> => {
+      // oxlint-disable-next-line no-await-in-loop -- until they are there
+      while (this.told.length < count) await new Promise<void>((resolve) => void this.#waiting.push(resolve))
+    }
+    await guarded(wait(), () => `${count} events; there are ${JSON.stringify(this.told)}`)
+    return this.told
+  }
+
+  #read(piece: string): void {
+    this.#text += piece
+    const blocks = this.#text.split('\n\n')
+    this.#text = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const [, data] = /^data: (.*)$/m.exec(block) ?? []
+      if (data !== undefined) this.told.push(JSON.parse(data))
+    }
+    for (const wake of this.#waiting.splice(0)) wake()
+  }
+}
+
+function emit({ app }: AdminGateway, to: string): void {
+  app.events.emit({ what: 'pool', pool: 'web', from: 'enough', to, cause: 'a test' })
+}
+
+void test('the last ones as JSON, the oldest first, and not more than a thousand', async (t) => {
+  const all = await startWithAdmin(t)
+  for (let n = 0; n < 1100; n++) emit(all, `${n}`)
+  const response = await fetch(`http://127.0.0.1:${all.adminPort}/events`)
+  const events: Told[] = JSON.parse(await response.text())
+  t.equal(events.length, 1000)
+  t.match(events[0], { id: 101, to: '100', pool: 'web', cause: 'a test', at: /^\d{4}-.*Z$/ })
+  t.match(events.at(-1), { id: 1100, to: '1099' })
+})
+
+void test('as they come, after those there were', async (t) => {
+  const all = await startWithAdmin(t)
+  emit(all, 'first')
+  const listener = await Listener.connect(t, all)
+  t.match(listener.response.headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
+  emit(all, 'second\nwith: a line of its own')
+  t.match(await listener.count(2), [{ to: 'first' }, { to: 'second\nwith: a line of its own' }])
+})
+
+void test('who comes back is told what it has missed', async (t) => {
+  const all = await startWithAdmin(t)
+  for (const to of ['a', 'b', 'c']) emit(all, to)
+  const listener = await Listener.connect(t, all, { 'last-event-id': '2' })
+  emit(all, 'd')
+  t.match(await listener.count(2), [{ id: 3 }, { id: 4 }])
+})
+
+void test('who leaves is forgotten, and the end of the gateway ends the streams', async (t) => {
+  const all = await startWithAdmin(t)
+  const [leaves, stays] = [await Listener.connect(t, all), await Listener.connect(t, all)]
+  leaves.response.destroy()
+  await leaves.ended
+  emit(all, 'a')
+  await stays.count(1)
+  const closed = all.app.close()
+  await stays.ended
+  await closed
+})
+
+void test('who does not read is cut off, and costs no more than that', async (t) => {
+  const all = await startWithAdmin(t)
+  const deaf = await Listener.connect(t, all)
+  deaf.response.pause()
+  // More than the system's buffers and ours together hold.
+  const cause = 'x'.repeat(100_000)
+  for (let n = 0; n < 200; n++) {
+    all.app.events.emit({ what: 'pool', pool: 'web', from: 'a', to: 'b', cause })
+    // oxlint-disable-next-line no-await-in-loop -- sockets get their turn
+    await new Promise<void>((resolve) => void setImmediate(resolve))
+  }
+  deaf.response.resume()
+  await guarded(deaf.ended, () => 'its end')
+  t.ok(deaf.told.length < 200)
+})
