@@ -46,7 +46,10 @@ export default fp<ConfigurationPluginOptions>(
         }
       },
       onApplied: (change) => {
-        if (change.by === GUARD || isEmpty(change.difference)) guard?.rest()
+        const { by, from, to, difference } = change
+        // One that begins with this change cannot know how things were before it.
+        const isNew = !isSame(from.settings.reload.guard, to.settings.reload.guard)
+        if (isNew || by.startsWith(GUARD) || isEmpty(difference)) guard?.rest()
         else guard?.changed()
         tell(app, change)
       },
@@ -59,7 +62,7 @@ export default fp<ConfigurationPluginOptions>(
       if (evidence === undefined) return
       app.log.warn({ evidence }, `the last change of the configuration is undone: ${evidence}`)
       // What stands in the way of that has been told.
-      void configuration.rollback(GUARD).catch(() => undefined)
+      void configuration.rollback(`${GUARD}: ${evidence}`, configuration.inForce).catch(() => undefined)
     })
     done()
   },

@@ -15,13 +15,13 @@ import { errorBody } from '../src/errors.ts'
 export interface ConfigurationRoutesOptions {
   readonly gateway: FastifyInstance
   /** @throws {ConfigError} when it is none */
-  readonly read: (text: string, kind: 'yaml' | 'json') => Promise<Candidate>
+  readonly read: (content: Buffer, kind: 'yaml' | 'json') => Promise<Candidate>
 }
 
 interface Put {
-  readonly Querystring: { readonly dryRun?: string }
+  readonly Querystring: Readonly<Record<string, unknown>>
   readonly Headers: { readonly 'if-match'?: string }
-  readonly Body: string
+  readonly Body: Buffer
 }
 
 const TYPES: ReadonlyMap<string, 'yaml' | 'json'> = new Map([
@@ -37,9 +37,9 @@ export default function configuration(
   { gateway, read }: ConfigurationRoutesOptions,
   done: () => void,
 ): void {
-  // As text, whatever its form: problems name lines and columns of it.
+  // As it is, whatever its form: problems name lines and columns of it.
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser([...TYPES.keys()], { parseAs: 'string' }, (_request, body, parsed) => parsed(null, body))
+  app.addContentTypeParser([...TYPES.keys()], { parseAs: 'buffer' }, (_request, body, parsed) => parsed(null, body))
   // POST takes none, and whoever sends an empty one with some type means none.
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, parsed) => parsed(null, body))
 
@@ -65,8 +65,11 @@ export default function configuration(
     if (kind === undefined) return reply.code(415).send(problem(request, 415, 'SLUICE_BAD_REQUEST', WRONG_TYPE))
     const match = request.headers['if-match']
     if (!isMatch(match, gateway.configuration.inForce.hash)) return isOutdated(request, reply)
-    if (request.query.dryRun === 'true')
+    const dryRun = dryRunOf(request.query)
+    if (dryRun === undefined) return reply.code(400).send(problem(request, 400, 'SLUICE_BAD_REQUEST', WRONG_QUERY))
+    if (dryRun) {
       return answer(request, reply, async () => gateway.configuration.differenceTo(await read(request.body, kind)))
+    }
     return answer(request, reply, () =>
       gateway.configuration.replace('PUT /config', () => {
         // Once more: others may have had their turn before.
@@ -98,7 +101,15 @@ export default function configuration(
 const NO_FILE = 'This gateway was not configured by a file'
 const NO_ROLLBACK = 'There is no configuration to go back to'
 const WRONG_TYPE = 'Expected a Content-Type of application/json or application/yaml'
+const WRONG_QUERY = 'Expected no other query than dryRun=true or dryRun=false'
 const OUTDATED = 'The configuration in force is another one than If-Match names'
+
+/** What is no answer to the question may have been meant as yes: `undefined`, for nothing may be changed then. */
+function dryRunOf(query: Put['Querystring']): boolean | undefined {
+  const { dryRun = 'false', ...others } = query
+  if (Object.keys(others).length > 0) return undefined
+  return dryRun === 'true' ? true : dryRun === 'false' ? false : undefined
+}
 
 function isOutdated(request: FastifyRequest, reply: FastifyReply): FastifyReply {
   return reply.code(412).send(problem(request, 412, 'SLUICE_PRECONDITION_FAILED', OUTDATED))

@@ -30,7 +30,7 @@ import { ConfigError } from './config/check.ts'
 import type { Candidate } from './config/configuration.ts'
 import type { Settings } from './config/settings.ts'
 import { offerHttp2 } from './http2.ts'
-import { checkText } from './large-config.ts'
+import { checkBytes } from './large-config.ts'
 import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym, renewCertificate } from './listener.ts'
 import { VERSION } from './package.ts'
 import { Peers } from './transport/peer.ts'
@@ -96,7 +96,10 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     await adminApp.register(backends, { gateway: app })
     await adminApp.register(explain, { gateway: app })
     await adminApp.register(eventRoutes, { gateway: app })
-    await adminApp.register(configurationRoutes, { gateway: app, read: (text, kind) => read(app, text, kind, origin) })
+    await adminApp.register(configurationRoutes, {
+      gateway: app,
+      read: (content, kind) => read(app, content, kind, origin),
+    })
     app.addHook('onClose', () => adminApp.close())
   }
   return app
@@ -105,12 +108,12 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
 /** A configuration that came by a call. @throws {ConfigError} when it is none */
 async function read(
   app: FastifyInstance,
-  text: string,
+  content: Buffer,
   kind: 'yaml' | 'json',
   { folder, override }: Origin,
 ): Promise<Candidate> {
   const options = { kind, folder, env: process.env }
-  const { settings, problems, hash } = await checkText(text, options, algorithmCheck(app.algorithms))
+  const { settings, problems, hash } = await checkBytes(content, options, algorithmCheck(app.algorithms))
   if (settings === undefined) throw new ConfigError(problems)
   return { settings: override?.(settings) ?? settings, hash }
 }

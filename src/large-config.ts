@@ -8,25 +8,28 @@ import { algorithmCheck } from './algorithm-check.ts'
 import type { AlgorithmCheck } from './config/algorithms.ts'
 import { checkConfig, type Checked } from './config/check.ts'
 import type { BackendSettings, PoolSettings, Settings } from './config/settings.ts'
-import { readText, type TextOptions } from './config/text.ts'
+import type { CheckedContent } from './config/load.ts'
+import { readBytes, type TextOptions } from './config/text.ts'
 
 /** From this size on a thread is worth it: such a text takes about 100 ms. */
-export const LARGE_CHARACTERS = 100_000
-
-export type CheckedText = Checked & { readonly hash: string }
+export const LARGE_BYTES = 100_000
 
 /** @param algorithms what there are, those of plugins included */
-export async function checkText(text: string, options: TextOptions, algorithms: AlgorithmCheck): Promise<CheckedText> {
-  if (text.length < LARGE_CHARACTERS) return checkHere(text, options, algorithms)
+export async function checkBytes(
+  content: Buffer,
+  options: TextOptions,
+  algorithms: AlgorithmCheck,
+): Promise<CheckedContent> {
+  if (content.length < LARGE_BYTES) return checkHere(content, options, algorithms)
   const { names } = algorithms
-  const data: Job = { text, options: { ...options, env: { ...options.env } }, names }
+  const data: Job = { content, options: { ...options, env: { ...options.env } }, names }
   const answer = await inThread(data)
   if (answer.settings === undefined) return answer
   return judged({ ...answer, settings: revived(answer.settings) }, algorithms)
 }
 
 interface Job {
-  readonly text: string
+  readonly content: Uint8Array
   readonly options: TextOptions
   /** Of all algorithms: what options those of plugins take cannot be told in the thread. */
   readonly names: readonly string[]
@@ -39,14 +42,14 @@ type Sendable<T> = T extends Settings
 type SendablePool = Omit<PoolSettings, 'backends'> & {
   readonly backends: ReadonlyArray<Omit<BackendSettings, 'url'> & { readonly url: string }>
 }
-type Answer = Omit<CheckedText, 'settings' | 'problems'> &
+type Answer = Omit<CheckedContent, 'settings' | 'problems'> &
   (
     | { readonly settings: Sendable<Settings>; readonly problems?: undefined }
     | { readonly settings?: undefined; readonly problems: NonNullable<Checked['problems']> }
   )
 
-function checkHere(text: string, options: TextOptions, algorithms: AlgorithmCheck): CheckedText {
-  const source = readText(text, options)
+function checkHere(content: Buffer, options: TextOptions, algorithms: AlgorithmCheck): CheckedContent {
+  const source = readBytes(content, options)
   return { ...checkConfig(source, { algorithms }), hash: source.hash }
 }
 
@@ -70,7 +73,7 @@ function revived({ pools, ...rest }: Sendable<Settings>): Settings {
 }
 
 /** What only this thread knows: whether the algorithms of plugins accept their options. */
-function judged(checked: CheckedText, { whyNot }: AlgorithmCheck): CheckedText {
+function judged(checked: CheckedContent, { whyNot }: AlgorithmCheck): CheckedContent {
   if (checked.settings === undefined) return checked
   const known = new Set(algorithmCheck().names)
   const problems = [...checked.settings.pools.values()].flatMap(({ name, algorithm: { type, options } }) => {
@@ -82,14 +85,14 @@ function judged(checked: CheckedText, { whyNot }: AlgorithmCheck): CheckedText {
   return { problems, warnings, files, hash }
 }
 
-function answerJob({ text, options, names }: Job): Answer {
+function answerJob({ content, options, names }: Job): Answer {
   const builtIn = algorithmCheck()
   const own = new Set(builtIn.names)
   const algorithms: AlgorithmCheck = {
     names,
     whyNot: (name, given) => (own.has(name) ? builtIn.whyNot(name, given) : undefined),
   }
-  const checked = checkHere(text, options, algorithms)
+  const checked = checkHere(Buffer.from(content), options, algorithms)
   if (checked.settings === undefined) return checked
   const { pools, ...rest } = checked.settings
   const sendable = [...pools].map(([name, { backends, ...pool }]): [string, SendablePool] => {
@@ -102,5 +105,5 @@ function answerJob({ text, options, names }: Job): Answer {
 if (!isMainThread && isJob(workerData)) parentPort?.postMessage(answerJob(workerData))
 
 function isJob(data: unknown): data is Job {
-  return typeof data === 'object' && data !== null && 'text' in data && 'names' in data && 'options' in data
+  return typeof data === 'object' && data !== null && 'content' in data && 'names' in data && 'options' in data
 }

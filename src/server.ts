@@ -9,13 +9,12 @@ import type { FastifyInstance } from 'fastify'
 
 import { algorithmCheck } from './algorithm-check.ts'
 import { createGateway } from './app.ts'
-import type { AlgorithmCheck } from './config/algorithms.ts'
+import { checkFile, loadConfig, type Loaded } from './config/load.ts'
 import { ConfigError, formatProblem } from './config/problem.ts'
-import { saveLastGood } from './last-good.ts'
-import { checkText } from './large-config.ts'
-import { loadConfig, type Loaded } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
 import { watchConfig, type ConfigWatch } from './config/watch.ts'
+import { checkBytes } from './large-config.ts'
+import { saveLastGood } from './last-good.ts'
 import { systemClock } from './transport/system-clock.ts'
 
 /** The process cannot run: one line says why. */
@@ -28,12 +27,8 @@ export type Override = (settings: Settings) => Settings
 
 /** Runs until a signal ends it. @throws {StartError | ConfigError} when it cannot start */
 export async function serve(file: string, override: Override): Promise<void> {
-  const read = async (algorithms: AlgorithmCheck): Promise<Loaded> => {
-    const check = { algorithms }
-    const found = await loadConfig(file, process.env, check, (text, how) => checkText(text, how, algorithms))
-    return { ...found, settings: override(found.settings) }
-  }
-  const loaded = await read(algorithmCheck())
+  const found = await loadConfig(file, process.env, { algorithms: algorithmCheck() })
+  const loaded = { ...found, settings: override(found.settings) }
   const { settings, warnings } = loaded
   const app = await build(loaded, file, override)
   for (const warning of warnings) app.log.warn(formatProblem(warning))
@@ -47,14 +42,12 @@ export async function serve(file: string, override: Override): Promise<void> {
   }
   app.lifecycle.state = 'ready'
   app.log.info(greeting(app, settings, file))
-  const watch = followFile(app, file, read, loaded)
+  const watch = followFile(app, file, override, loaded)
   stopOnSignals(app, watch)
 }
 
-type Read = (algorithms: AlgorithmCheck) => Promise<Loaded>
-
 /** Reads the file again when it changes, on SIGHUP, and when a call asks for it. */
-function followFile(app: FastifyInstance, file: string, read: Read, loaded: Loaded): ConfigWatch {
+function followFile(app: FastifyInstance, file: string, override: Override, loaded: Loaded): ConfigWatch {
   const { configuration } = app
   const watch = watchConfig(file, {
     clock: systemClock,
@@ -66,10 +59,16 @@ function followFile(app: FastifyInstance, file: string, read: Read, loaded: Load
     onError: (reason) => app.log.warn(`changes of the configuration may go unnoticed; SIGHUP reads it: ${reason}`),
   })
   configuration.read = async () => {
-    const next = await read(algorithmCheck(app.algorithms))
-    watch.update(next.files, next.hash)
-    for (const warning of next.warnings) app.log.warn(formatProblem(warning))
-    return next
+    const algorithms = algorithmCheck(app.algorithms)
+    const checked = await checkFile(file, process.env, { algorithms }, (content, options) =>
+      checkBytes(content, options, algorithms),
+    )
+    const { settings, problems, warnings, files, hash } = checked
+    // Also when it is wrong: that is told once, and the files that it misses may come.
+    watch.update(files, hash)
+    if (settings === undefined) throw new ConfigError(problems)
+    for (const warning of warnings) app.log.warn(formatProblem(warning))
+    return { settings: override(settings), hash }
   }
   process.on('SIGHUP', () => reload('SIGHUP'))
   app.events.listen(({ what, to }) => {

@@ -36,6 +36,19 @@ export function isLoopback(host: string): boolean {
   return name === 'localhost' || name.endsWith('.localhost')
 }
 
+const LINK_LOCAL = new BlockList()
+LINK_LOCAL.addSubnet('169.254.0.0', 16)
+LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
+// How IPv6 networks reach IPv4 (RFC 6052); the form that maps it (`::ffff:`) the list knows by itself.
+LINK_LOCAL.addSubnet('64:ff9b::169.254.0.0', 112, 'ipv6')
+
+/** An address of the machine's own link, where clouds hand out credentials to whoever asks. */
+export function isLinkLocal(host: string): boolean {
+  const address = host.replace(/^\[(.*)\]$/, '$1')
+  const version = isIP(address)
+  return version !== 0 && LINK_LOCAL.check(address, version === 6 ? 'ipv6' : 'ipv4')
+}
+
 export function isAddressOrRange(entry: string): boolean {
   const [address = '', bits, ...rest] = entry.split('/')
   const version = isIP(address)

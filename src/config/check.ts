@@ -7,7 +7,7 @@ import { complete } from './complete.ts'
 import type { Environment } from './environment.ts'
 import { judge } from './meaning.ts'
 import { readObject } from './object.ts'
-import { PemReader } from './pem.ts'
+import { type FileHashes, PemReader } from './pem.ts'
 import type { Path, Problem } from './problem.ts'
 import { Findings, record } from './raw.ts'
 import type { Settings } from './settings.ts'
@@ -19,7 +19,7 @@ export { ConfigError, formatProblem, type Problem } from './problem.ts'
 export type Checked = {
   readonly warnings: readonly Problem[]
   /** Others that belong to the configuration, such as certificates: absolute paths, also of those that are not there. */
-  readonly files: readonly string[]
+  readonly files: FileHashes
 } & (
   | { readonly settings: Settings; readonly problems?: undefined }
   | { readonly settings?: undefined; readonly problems: readonly Problem[] }
@@ -38,7 +38,7 @@ export interface SourceCheckOptions {
 }
 
 export function checkConfig(source: Source, options: SourceCheckOptions = {}): Checked {
-  if (source.fatal) return { problems: toProblems(source, source.findings), warnings: [], files: [] }
+  if (source.fatal) return { problems: toProblems(source, source.findings), warnings: [], files: new Map() }
   for (const path of source.substituted) coerce(source.value, path)
   const found: Finding[] = []
   const { value } = source
@@ -50,9 +50,9 @@ export function checkConfig(source: Source, options: SourceCheckOptions = {}): C
 
   const errors = [...source.findings, ...withoutUnknown(findings.errors, source.unknown)]
   const warnings = toProblems(source, withoutUnknown(findings.warnings, source.unknown))
-  if (fits && errors.length === 0)
-    return { settings: complete(value, source.folder, pems), warnings, files: pems.files }
-  return { problems: toProblems(source, errors), warnings, files: pems.files }
+  const { files } = pems
+  if (fits && errors.length === 0) return { settings: complete(value, source.folder, pems), warnings, files }
+  return { problems: toProblems(source, errors), warnings, files }
 }
 
 /** Checks a configuration made in code: a `Config`, if its author was right. */

@@ -39,6 +39,7 @@ export interface Applied {
   readonly from: InForce
   readonly to: InForce
   readonly difference: Difference
+  /** With reading and checking, without waiting for its turn. */
   readonly tookMs: number
 }
 
@@ -89,8 +90,9 @@ export class Configuration {
    */
   replace(by: string, make: () => Candidate | Promise<Candidate>): Promise<Difference> {
     const turn = this.#queue.then(async () => {
+      const startedAt = performance.now()
       try {
-        return this.#apply(by, await make())
+        return this.#apply(by, await make(), startedAt)
       } catch (error) {
         if (!(error instanceof Withdrawn)) this.#refuse(by, error)
         throw error
@@ -103,18 +105,16 @@ export class Configuration {
   /**
    * Goes back to the one before.
    *
+   * @param left what is to be left: nothing else is, if it is given
    * @throws {ConfigError} when there is none, or it can no longer be built
    */
-  async rollback(by: string): Promise<Difference> {
-    const back = this.#before.at(-1)
-    const difference = await this.replace(by, () => {
-      const last = this.#before.at(-1)
-      if (last === undefined) throw new ConfigError([{ path: 'rollback', message: 'there is no configuration before' }])
-      return last
+  rollback(by: string, left?: InForce): Promise<Difference> {
+    return this.replace(by, () => {
+      const back = this.#before.at(-1)
+      if (back === undefined) throw noRollback('there is no configuration before')
+      if (left !== undefined && left !== this.#inForce) throw noRollback('another configuration is in force by now')
+      return back
     })
-    // It is in force again, and what has just been left is no place to go back to.
-    this.#before.splice(back === undefined ? this.#before.length : this.#before.indexOf(back))
-    return difference
   }
 
   /** What would change. */
@@ -122,9 +122,9 @@ export class Configuration {
     return differenceOf(this.#inForce.settings, settings)
   }
 
-  #apply(by: string, { settings, hash }: Candidate): Difference {
+  #apply(by: string, candidate: Candidate, startedAt: number): Difference {
+    const { settings, hash } = candidate
     const from = this.#inForce
-    const startedAt = performance.now()
     const difference = differenceOf(from.settings, settings)
     const fixed = keysThatNeedRestart(difference)
     if (fixed.length > 0) {
@@ -136,14 +136,12 @@ export class Configuration {
     const to: InForce = { settings, hash, loadedAt: new Date() }
     this.#inForce = to
     this.#lastReload = { ok: true, at: to.loadedAt, error: undefined }
-    if (!isEmpty(difference)) this.#remember(from)
+    // What one goes back from is no place to go back to.
+    if (candidate === this.#before.at(-1)) this.#before.pop()
+    else if (!isEmpty(difference)) this.#before.push(from)
+    this.#before.splice(0, this.#before.length - settings.reload.keep)
     this.#options.onApplied({ by, from, to, difference, tookMs: performance.now() - startedAt })
     return difference
-  }
-
-  #remember(one: InForce): void {
-    this.#before.push(one)
-    this.#before.splice(0, this.#before.length - this.#inForce.settings.reload.keep)
   }
 
   #refuse(by: string, error: unknown): void {
@@ -153,4 +151,8 @@ export class Configuration {
     this.#lastReload = { ok: false, at: new Date(), error: text }
     this.#options.onRefused(by, problems)
   }
+}
+
+function noRollback(message: string): ConfigError {
+  return new ConfigError([{ path: 'rollback', message }])
 }

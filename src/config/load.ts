@@ -8,11 +8,12 @@ import { pathToFileURL } from 'node:url'
 import { checkConfig, type Checked, type SourceCheckOptions } from './check.ts'
 import type { Environment } from './environment.ts'
 import { readObject } from './object.ts'
+import type { FileHashes } from './pem.ts'
 import { ConfigError, oneLine, type Problem, show } from './problem.ts'
 import { CONFIG_QUERY } from './self.ts'
 import type { Settings } from './settings.ts'
 import type { Source } from './source.ts'
-import { hashOf, readText, type TextOptions } from './text.ts'
+import { hashOf, readBytes, type TextOptions } from './text.ts'
 import { whyUnreadable } from './unreadable.ts'
 
 export interface Loaded {
@@ -20,35 +21,44 @@ export interface Loaded {
   readonly warnings: readonly Problem[]
   /** The first 12 characters of the SHA-256 of the file's content. */
   readonly hash: string
-  /** Other files that belong to it: absolute paths. */
-  readonly files: readonly string[]
+  /** Other files that belong to it. */
+  readonly files: FileHashes
 }
 
-/** How a text is read and checked. */
-export type CheckText = (text: string, options: TextOptions) => Promise<Checked & { readonly hash: string }>
+/** What a configuration was found to be, and a hash of what was read. */
+export type CheckedContent = Checked & { readonly hash: string }
 
-/**
- * Reads and checks a file.
- *
- * @param checkText another way to do it with files that are text, such as in a thread of its own
- */
+/** How the content of a text file is read and checked. */
+export type CheckBytes = (content: Buffer, options: TextOptions) => Promise<CheckedContent>
+
+/** Reads and checks a file. @throws {ConfigError} with every problem */
 export async function loadConfig(
   file: string,
   env: Environment = process.env,
   options: SourceCheckOptions = {},
-  checkText?: CheckText,
 ): Promise<Loaded> {
-  const kind = KINDS.get(extname(file).toLowerCase())
-  const checked =
-    kind === undefined || checkText === undefined
-      ? check(await readConfig(file, env), options)
-      : await checkText(...(await textOf(file, kind, env)))
-  if (checked.settings === undefined) throw new ConfigError(checked.problems)
-  const { settings, warnings, files, hash } = checked
+  const { settings, problems, warnings, files, hash } = await checkFile(file, env, options)
+  if (settings === undefined) throw new ConfigError(problems)
   return { settings, warnings, hash, files }
 }
 
-function check(source: Source, options: SourceCheckOptions): Checked & { readonly hash: string } {
+/**
+ * The same for those who want to know more than the problems of a file that is wrong.
+ *
+ * @param checkBytes another way to do it with files that are text, such as in a thread of its own
+ * @throws {ConfigError} when it cannot be read at all
+ */
+export async function checkFile(
+  file: string,
+  env: Environment,
+  options: SourceCheckOptions,
+  checkBytes?: CheckBytes,
+): Promise<CheckedContent> {
+  const kind = KINDS.get(extname(file).toLowerCase())
+  if (kind !== undefined && checkBytes !== undefined) {
+    return checkBytes(await contentOf(file), { kind, file, folder: dirname(resolve(file)), env })
+  }
+  const source = await readConfig(file, env)
   return { ...checkConfig(source, options), hash: source.hash }
 }
 
@@ -59,19 +69,14 @@ const KINDS: ReadonlyMap<string, TextOptions['kind']> = new Map([
   ['.json', 'json'],
 ])
 
-async function textOf(file: string, kind: TextOptions['kind'], env: Environment): Promise<[string, TextOptions]> {
-  const content = await contentOf(file)
-  return [content.toString(), { kind, file, folder: dirname(resolve(file)), env, hash: hashOf(content) }]
-}
-
 /** Reads a file for `checkConfig`; for those who want the warnings along with the errors. */
 export async function readConfig(file: string, env: Environment = process.env): Promise<Source> {
   const location = resolve(file)
   const folder = dirname(location)
   const extension = extname(location).toLowerCase()
-  const kind = KINDS.get(extension)
-  if (kind !== undefined) return readText(...(await textOf(file, kind, env)))
   const content = await contentOf(file)
+  const kind = KINDS.get(extension)
+  if (kind !== undefined) return readBytes(content, { kind, file, folder, env })
   switch (extension) {
     case '.ts':
     case '.js':

@@ -18,6 +18,7 @@ export function judge(value: unknown, folder: string, pems: PemReader, findings:
   if (config === undefined) return
   judgeListeners(config, findings)
   judgeListenTls(record(config['listen']) ?? {}, ['listen'], pems, findings)
+  judgeReload(record(config['reload']) ?? {}, findings)
   judgePools(record(config['pools']) ?? {}, pems, findings)
   judgeRoutes(config, findings)
   judgePlugins(list(config['plugins']), folder, findings)
@@ -54,6 +55,11 @@ const EVERY_ADDRESS: ReadonlySet<unknown> = new Set(['0.0.0.0', '::'])
 /** A socket on every address leaves no room for another one on the same port. */
 function overlap(a: unknown, b: unknown): boolean {
   return a === b || EVERY_ADDRESS.has(a) || EVERY_ADDRESS.has(b) || [a, b].every((host) => isLoopback(text(host) ?? ''))
+}
+
+function judgeReload(reload: Readonly<Record<string, unknown>>, findings: Findings): void {
+  if (reload['keep'] !== 0 || record(reload['guard']) === undefined) return
+  findings.error(['reload', 'keep'], 'expected at least 1 with reload.guard, which goes back to what is kept, got 0')
 }
 
 function judgePlugins(plugins: readonly unknown[], folder: string, findings: Findings): void {

@@ -6,6 +6,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { oneLine, show } from './problem.ts'
+import { hashOf } from './text.ts'
 import { whyUnreadable } from './unreadable.ts'
 
 /** Something that was looked for, or why it is not to be had. */
@@ -17,22 +18,25 @@ export interface Pem {
   readonly where: string
 }
 
+/** Of each file's content as it was read, by absolute path; `undefined` for one that has none. */
+export type FileHashes = ReadonlyMap<string, string | undefined>
+
 /** Bundles of all authorities that there are have a quarter of this. */
 const LARGEST = 1024 ** 2
 
 /** Reads each file once: what was checked is what is used, however the file changes in between. */
 export class PemReader {
   readonly #folder: string
-  readonly #files = new Set<string>()
+  readonly #files = new Map<string, string | undefined>()
   readonly #read = new Map<string, Found<Pem>>()
 
   constructor(folder: string) {
     this.#folder = folder
   }
 
-  /** The files that were looked at, whatever became of it. */
-  get files(): readonly string[] {
-    return [...this.#files]
+  /** The files that were looked at, whatever became of it, and the hash of each one's content. */
+  get files(): FileHashes {
+    return this.#files
   }
 
   read(written: string): Found<Pem> {
@@ -51,22 +55,22 @@ export class PemReader {
       return { wrong: 'expected the name of a PEM file, or PEM text that begins with "-----BEGIN"' }
     }
     const file = resolve(this.#folder, written)
-    this.#files.add(file)
     const found = contentOf(file)
+    this.#files.set(file, found.wrong !== undefined || found.value.length === 0 ? undefined : hashOf(found.value))
     if (found.wrong !== undefined) return { wrong: `cannot read ${show(written)}: ${found.wrong}` }
-    return { value: { text: found.value, where: ` in ${show(written)}` } }
+    // Some editors begin a file with a mark that hides its first line.
+    return { value: { text: found.value.toString().trimStart(), where: ` in ${show(written)}` } }
   }
 }
 
-function contentOf(path: string): Found<string> {
+function contentOf(path: string): Found<Buffer> {
   try {
     const about = statSync(path)
     if (about.isDirectory()) return { wrong: 'it is a folder' }
     // A pipe could be waited for without an end.
     if (!about.isFile()) return { wrong: 'it is not an ordinary file' }
     if (about.size > LARGEST) return { wrong: 'it is larger than 1 MiB' }
-    // Some editors begin a file with a mark that hides its first line.
-    return { value: readFileSync(path, 'utf8').trimStart() }
+    return { value: readFileSync(path) }
   } catch (error) {
     return { wrong: oneLine(whyUnreadable(error)) }
   }

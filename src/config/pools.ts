@@ -1,14 +1,14 @@
 /**
  * What pools mean: backends that can be told apart and reached, a Host that can be sent.
  */
-import { hostAndPort, isHostField, readBackendUrl } from './addresses.ts'
+import { hostAndPort, isHostField, isLinkLocal, readBackendUrl } from './addresses.ts'
 import { judgeBreaker, judgeHealth } from './health.ts'
 import { nearest } from './nearest.ts'
 import type { PemReader } from './pem.ts'
 import { type Path, show } from './problem.ts'
 import { type Findings, list, record, text } from './raw.ts'
 import { judgeRetry } from './retry.ts'
-import { DEFAULT_WEIGHT } from './schema.ts'
+import { DEFAULT_LINK_LOCAL, DEFAULT_WEIGHT } from './schema.ts'
 import { judgePoolTls } from './tls.ts'
 
 export function judgePools(pools: Readonly<Record<string, unknown>>, pems: PemReader, findings: Findings): void {
@@ -16,7 +16,7 @@ export function judgePools(pools: Readonly<Record<string, unknown>>, pems: PemRe
     const pool = record(value)
     if (pool === undefined) continue
     const path = ['pools', name]
-    judgeBackends(list(pool['backends']), [...path, 'backends'], findings)
+    judgeBackends(pool, [...path, 'backends'], findings)
     judgeHostHeader(text(pool['hostHeader']), [...path, 'hostHeader'], findings)
     judgePoolTls(pool, path, pems, findings)
     judgeRetry(pool, path, findings)
@@ -25,14 +25,17 @@ export function judgePools(pools: Readonly<Record<string, unknown>>, pems: PemRe
   }
 }
 
-function judgeBackends(backends: readonly unknown[], path: Path, findings: Findings): void {
+function judgeBackends(pool: Readonly<Record<string, unknown>>, path: Path, findings: Findings): void {
+  const backends = list(pool['backends'])
+  const linkLocal = (pool['linkLocal'] ?? DEFAULT_LINK_LOCAL) !== false
   const seen = new Map<string, Path>()
   const weights: unknown[] = []
   for (const [index, backend] of backends.entries()) {
     const long = record(backend)
     const at = [...path, index]
     weights.push(long?.['weight'] ?? DEFAULT_WEIGHT)
-    const id = judgeUrl(text(backend) ?? text(long?.['url']), long === undefined ? at : [...at, 'url'], findings)
+    const written = text(backend) ?? text(long?.['url'])
+    const id = judgeUrl(written, linkLocal, long === undefined ? at : [...at, 'url'], findings)
     const ownId = text(long?.['id'])
     judgeId(ownId ?? id, ownId === undefined ? at : [...at, 'id'], seen, findings)
   }
@@ -42,14 +45,19 @@ function judgeBackends(backends: readonly unknown[], path: Path, findings: Findi
 }
 
 /** The id that the URL gives, when it is a good one. */
-function judgeUrl(written: string | undefined, path: Path, findings: Findings): string | undefined {
+function judgeUrl(written: string | undefined, linkLocal: boolean, path: Path, findings: Findings): string | undefined {
   // An empty text was already found too short.
   if (written === undefined || written === '') return undefined
   const url = readBackendUrl(written)
-  if (typeof url !== 'string') return hostAndPort(url)
-  findings.error(path, url)
-  return undefined
+  if (typeof url === 'string') {
+    findings.error(path, url)
+    return undefined
+  }
+  if (!linkLocal && isLinkLocal(url.hostname)) findings.error(path, `${LINK_LOCAL}, got ${show(written)}`)
+  return hostAndPort(url)
 }
+
+const LINK_LOCAL = 'expected no link-local address, which the pool allows only with linkLocal: true'
 
 function judgeId(id: string | undefined, path: Path, seen: Map<string, Path>, findings: Findings): void {
   if (id === undefined) return

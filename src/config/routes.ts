@@ -99,6 +99,7 @@ export function pathShape(path: string): string {
 
 function whyUnmatchable(path: string): string | undefined {
   if (!path.startsWith('/')) return 'expected a path that begins with /'
+  if (/\\|\(\?|:\w+\(/.test(path)) return 'expected a path without regular expressions, which routes do not have'
   if (/[?#]/.test(path)) return 'expected a path without a query or fragment'
   // oxlint-disable-next-line no-control-regex -- control characters are what this is about
   if (/[\s\u0000-\u001f\u007f]/.test(path)) return 'expected a path without spaces and control characters'

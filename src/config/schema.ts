@@ -556,6 +556,14 @@ const Pool = Type.Object(
     timeouts: Type.Optional(Timeouts),
     connections: Type.Optional(Connections),
     tls: Type.Optional(BackendTls),
+    linkLocal: Type.Optional(
+      Type.Boolean({
+        default: false,
+        description:
+          'Whether backends may have link-local addresses (169.254.0.0/16, fe80::/10). In clouds these give credentials ' +
+          'to whoever asks, so they are refused unless this is true.',
+      }),
+    ),
     maxBodySize: size(0, 0, Number.MAX_SAFE_INTEGER, 'The largest request body; more is answered 413. 0: no limit.'),
     retry: Type.Optional(Retry),
     health: Type.Optional(Health),
@@ -713,6 +721,7 @@ export function defaultOf(schema: TSchema): unknown {
 export const DEFAULT_ALGORITHM = String(defaultOf(Pool.properties.algorithm))
 export const DEFAULT_HOST_HEADER = String(defaultOf(Pool.properties.hostHeader))
 export const DEFAULT_FORWARDED = defaultOf(Pool.properties.forwarded) === true
+export const DEFAULT_LINK_LOCAL = defaultOf(Pool.properties.linkLocal) === true
 export const DEFAULT_MAX_BODY_SIZE = defaultOf(Pool.properties.maxBodySize)
 export const DEFAULT_PANIC = Number(defaultOf(Pool.properties.panic))
 export const DEFAULT_WEIGHT = Number(defaultOf(Backend.properties.weight))

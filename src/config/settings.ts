@@ -98,6 +98,8 @@ export interface PoolSettings {
   }
   /** `undefined` when the configuration says nothing of it. */
   readonly tls: BackendTlsSettings | undefined
+  /** Whether backends may have link-local addresses. */
+  readonly linkLocal: boolean
   /** Bytes; 0: no limit. */
   readonly maxBodySize: number
   readonly retry: RetryRules

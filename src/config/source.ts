@@ -102,12 +102,12 @@ export function locate(source: Source, finding: Finding): Position | undefined {
 
 /** Puts findings into the order of the file. Without positions everything stands at the file's beginning. */
 export function toProblems(source: Source, findings: readonly Finding[]): Problem[] {
-  const problems = findings.map((finding) => {
-    const { line, column } = locate(source, finding) ?? { line: 1, column: 1 }
-    const path = finding.label ?? formatPath(finding.path)
-    return source.file === undefined
-      ? { path, message: finding.message }
-      : { file: source.file, line, column, path, message: finding.message }
+  const problems = findings.map((finding): Problem => {
+    const found = locate(source, finding)
+    const said = { path: finding.label ?? formatPath(finding.path), message: finding.message }
+    // Text that came by a call has lines, but no name; what was made in code has neither.
+    if (source.file === undefined) return found === undefined ? said : { ...found, ...said }
+    return { file: source.file, ...(found ?? { line: 1, column: 1 }), ...said }
   })
   const seen = new Set<string>()
   return problems

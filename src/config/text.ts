@@ -12,6 +12,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml'
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import type { Environment } from './environment.ts'
 import { formatPath, oneLine, type Path } from './problem.ts'
@@ -48,9 +49,7 @@ export function readText(content: string, options: TextOptions): Source {
   const { file, folder, env } = options
   const text = content.replace(/^\uFEFF/, '')
   const about = { file, folder, hash: options.hash ?? hashOf(content) }
-  const refused = (findings: readonly Finding[]): Source => {
-    return { ...about, value: undefined, place: undefined, findings, fatal: true, unknown: [], substituted: [] }
-  }
+  const refused = (findings: readonly Finding[]): Source => refusedSource(about, findings)
 
   let json: unknown
   if (options.kind === 'json') {
@@ -73,6 +72,30 @@ export function readText(content: string, options: TextOptions): Source {
     if (error instanceof TooManyAliases)
       return refused([{ path: [], label: 'aliases', message: error.message, at: error.at }])
     throw error
+  }
+}
+
+/** The same from bytes, which have to be UTF-8: what cannot be read is not guessed at. */
+export function readBytes(content: Buffer, options: Omit<TextOptions, 'hash'>): Source {
+  const hash = hashOf(content)
+  if (isUtf8(content)) return readText(content.toString(), { ...options, hash })
+  const { file, folder } = options
+  const finding = { path: [], label: 'encoding', message: 'not valid UTF-8', at: placeOfNoText(content) }
+  return refusedSource({ file, folder, hash }, [finding])
+}
+
+function refusedSource(about: Pick<Source, 'file' | 'folder' | 'hash'>, findings: readonly Finding[]): Source {
+  return { ...about, value: undefined, place: undefined, findings, fatal: true, unknown: [], substituted: [] }
+}
+
+/** Of the first bytes that are no UTF-8; no character has the byte of a line's end inside. */
+function placeOfNoText(content: Buffer): Position {
+  let start = 0
+  for (let line = 1; ; line++) {
+    const next = content.indexOf('\n', start)
+    const bytes = content.subarray(start, next < 0 ? content.length : next)
+    if (!isUtf8(bytes) || next < 0) return { line, column: bytes.toString().indexOf('\ufffd') + 1 }
+    start = next + 1
   }
 }
 

@@ -10,12 +10,15 @@ import { show } from './problem.ts'
 import { hashOf } from './text.ts'
 import { whyUnreadable } from './unreadable.ts'
 
+/** With the hash of what was read from each, where that is known: then what is written meanwhile is news. */
+export type FurtherFiles = readonly string[] | ReadonlyMap<string, string | undefined>
+
 export interface WatchOptions {
   readonly clock: Clock
   /** Of the content that is in force, as in `Loaded`. What the file holds now, when not given. */
   readonly hash?: string
   /** Further files that the configuration consists of, such as certificates. */
-  readonly files?: readonly string[]
+  readonly files?: FurtherFiles
   /** How long a content has to stay the same. */
   readonly settleMs?: number
   /** How long a file has to be empty, missing or unreadable before that is a change, too. */
@@ -74,24 +77,20 @@ export class ConfigWatch {
     const { hash, files = [] } = options
     this.#file = absolute(file)
     this.#options = options
-    this.#files = [this.#file, ...files.map(absolute)]
-    this.#reported = contentsOf(this.#files, hash === undefined ? new Map() : new Map([[this.#file, hash]]))
-    this.#lookWithin(GATHER_MS)
+    this.#files = [this.#file]
+    this.#reported = new Map()
+    this.#follow(files, hash)
   }
 
   /**
    * After the configuration was read, for whatever reason: what it consists of now.
    *
-   * @param files besides the file itself; those that were among them before are compared with what was reported
+   * @param files besides the file itself; those whose hash is not given are compared with what was reported
    * @param hash of the file itself, as it was read: that content is no news any more
    */
-  update(files: readonly string[], hash?: string): void {
-    const known = new Map(this.#reported)
-    if (hash !== undefined) known.set(this.#file, hash)
-    this.#files = [this.#file, ...files.map(absolute)]
-    this.#reported = contentsOf(this.#files, known)
+  update(files: FurtherFiles, hash?: string): void {
     this.#unsettled = undefined
-    this.#lookWithin(GATHER_MS)
+    this.#follow(files, hash)
   }
 
   /** Nothing is called any more. */
@@ -100,6 +99,16 @@ export class ConfigWatch {
     this.#next?.cancel()
     this.#next = undefined
     this.#directories.close()
+  }
+
+  #follow(files: FurtherFiles, hash: string | undefined): void {
+    const read = [...files].map((file) => (typeof file === 'string' ? ([file] as const) : file))
+    const known = new Map(this.#reported)
+    for (const [file, ...found] of read) if (found.length > 0) known.set(absolute(file), found[0])
+    if (hash !== undefined) known.set(this.#file, hash)
+    this.#files = [this.#file, ...read.map(([file]) => absolute(file))]
+    this.#reported = contentsOf(this.#files, known)
+    this.#lookWithin(GATHER_MS)
   }
 
   /** A look that is due sooner stays as it is: events without an end must not put it off for ever. */

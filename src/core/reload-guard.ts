@@ -17,6 +17,9 @@ export interface ReloadGuardRules {
 const REQUESTS = 0
 const FAILED = 1
 
+/** Three tenths less two tenths are a little less than one tenth. */
+const ROUNDING = 1e-9
+
 export class ReloadGuard {
   readonly #rules: ReloadGuardRules
   readonly #clock: Pick<Clock, 'now'>
@@ -64,7 +67,8 @@ export class ReloadGuard {
     }
     since.requests++
     if (failed) since.failed++
-    if (since.requests < minimum || since.failed / since.requests - since.usual < errorRate) return undefined
+    const growth = since.failed / since.requests - since.usual + ROUNDING
+    if (since.requests < minimum || growth < errorRate) return undefined
     this.#since = undefined
     return `${since.failed} of ${since.requests} requests failed since, ${Math.round(since.usual * 100)} % before`
   }

@@ -6,14 +6,14 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 import { algorithmCheck } from '../../src/algorithm-check.ts'
 import { createGateway } from '../../src/app.ts'
-import { checkText } from '../../src/large-config.ts'
+import { checkBytes } from '../../src/large-config.ts'
 
 const POOLS = 1000
 const BACKENDS = 10
 const RELOADS = 9
 
 /** As its author would write it; one weight is as asked. */
-function configuration(weight: number): string {
+function configuration(weight: number): Buffer {
   const lines = ['log: { level: silent }', 'admin: false', 'pools:']
   for (let pool = 0; pool < POOLS; pool++) {
     lines.push(`  pool-${pool}:`, '    backends:')
@@ -23,11 +23,11 @@ function configuration(weight: number): string {
     }
   }
   lines.push('routes:', ...Array.from({ length: POOLS }, (_, n) => `  - { path: /service-${n}/*, pool: pool-${n} }`))
-  return `${lines.join('\n')}\n`
+  return Buffer.from(`${lines.join('\n')}\n`)
 }
 
 const options = { kind: 'yaml', folder: process.cwd(), env: {} } as const
-const first = await checkText(configuration(1), options, algorithmCheck())
+const first = await checkBytes(configuration(1), options, algorithmCheck())
 if (first.settings === undefined) throw new Error(first.problems[0]?.message)
 const app = await createGateway(first.settings, { hash: first.hash, folder: options.folder })
 await app.ready()
@@ -48,7 +48,7 @@ async function reload(weight: number): Promise<Sample> {
   const [before, mainBefore] = [process.cpuUsage(), process.threadCpuUsage()]
   delay.enable()
   await app.configuration.replace('the benchmark', async () => {
-    const { settings, problems, hash } = await checkText(text, options, algorithmCheck(app.algorithms))
+    const { settings, problems, hash } = await checkBytes(text, options, algorithmCheck(app.algorithms))
     if (settings === undefined) throw new Error(problems[0]?.message)
     return { settings, hash }
   })

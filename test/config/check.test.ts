@@ -59,6 +59,7 @@ void t.test('the smallest configuration, with every default', async (test) => {
           },
           connections: { max: 128, pending: 256, queueMs: 1000, idleMs: 4000 },
           tls: undefined,
+          linkLocal: false,
           maxBodySize: 0,
           retry: {
             attempts: 2,

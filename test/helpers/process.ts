@@ -73,16 +73,17 @@ export class Running {
     })
   }
 
-  /** The first line of the log whose message matches, now or later; fails when the process ends without it. */
-  async logged(message: RegExp): Promise<LogLine> {
+  /** The first line of the log whose message matches (or one after it), now or later; fails when the process ends first. */
+  async logged(message: RegExp, number = 1): Promise<LogLine> {
+    let left = number
     for (const text of this.lines) {
       const line = parseLine(text)
-      if (line !== undefined && message.test(line.msg)) return line
+      if (line !== undefined && message.test(line.msg) && --left === 0) return line
     }
     if (this.#over) throw this.#neverSaid(message)
     return await new Promise((done, failed) => {
       const watcher: Watcher = (line) => {
-        if (line !== undefined && !message.test(line.msg)) return
+        if (line !== undefined && (!message.test(line.msg) || --left > 0)) return
         this.#watchers.delete(watcher)
         if (line === undefined) failed(this.#neverSaid(message))
         else done(line)
@@ -181,7 +182,7 @@ export interface Answer {
 export interface Ask {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string
+  readonly body?: string | Buffer
 }
 
 /** One request on a connection of its own. */

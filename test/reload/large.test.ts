@@ -8,7 +8,7 @@ import { checkConfig } from '../../src/config/check.ts'
 import { isSame } from '../../src/config/difference.ts'
 import { readText } from '../../src/config/text.ts'
 import { builtInAlgorithms } from '../../src/core/algorithms/built-in.ts'
-import { checkText, LARGE_CHARACTERS } from '../../src/large-config.ts'
+import { checkBytes, LARGE_BYTES } from '../../src/large-config.ts'
 
 const OPTIONS = { kind: 'yaml', file: 'gateway.yaml', folder: process.cwd(), env: { WEIGHT: '3' } } as const
 
@@ -20,8 +20,8 @@ function large(more = ''): string {
 
 void test('the settings are the same', async (t) => {
   const text = large('    retry: { on: [connect, 500] }\n    health: { active: {} }\n')
-  t.ok(text.length > LARGE_CHARACTERS)
-  const aside = await checkText(text, OPTIONS, algorithmCheck())
+  t.ok(text.length > LARGE_BYTES)
+  const aside = await checkBytes(Buffer.from(text), OPTIONS, algorithmCheck())
   const here = checkConfig(readText(text, OPTIONS), { algorithms: algorithmCheck() })
   t.ok(here.settings !== undefined && isSame(aside.settings, here.settings))
   t.equal(aside.settings?.pools.get('web')?.backends[0]?.weight, 3)
@@ -30,7 +30,7 @@ void test('the settings are the same', async (t) => {
 
 void test('so are the problems, with their lines and columns', async (t) => {
   const text = large('    algorithm: { type: least-connections, slow: 1 }\n    retri: {}\n')
-  const aside = await checkText(text, OPTIONS, algorithmCheck())
+  const aside = await checkBytes(Buffer.from(text), OPTIONS, algorithmCheck())
   const here = checkConfig(readText(text, OPTIONS), { algorithms: algorithmCheck() })
   t.equal(here.problems?.length, 2)
   t.same(aside.problems, here.problems)
@@ -43,9 +43,9 @@ void test('algorithms of plugins are known, and their options judged', async (t)
     return { pick: (candidates) => candidates[0] ?? raise() }
   })
   const check = algorithmCheck(registry)
-  const good = await checkText(large('    algorithm: { type: mine, good: true }\n'), OPTIONS, check)
+  const good = await checkBytes(Buffer.from(large('    algorithm: { type: mine, good: true }\n')), OPTIONS, check)
   t.equal(good.settings?.pools.get('web')?.algorithm.type, 'mine')
-  const bad = await checkText(large('    algorithm: { type: mine, good: false }\n'), OPTIONS, check)
+  const bad = await checkBytes(Buffer.from(large('    algorithm: { type: mine, good: false }\n')), OPTIONS, check)
   t.match(bad.problems, [{ path: 'pools.web.algorithm', message: /it has to be good/ }])
 })
 

@@ -21,6 +21,7 @@ const SETTINGS: PoolSettings = {
   breaker: undefined,
   panic: 0,
   tls: undefined,
+  linkLocal: false,
   retry: {
     attempts: 1,
     on: new Set(),
