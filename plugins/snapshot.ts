@@ -174,7 +174,7 @@ function surroundings(app: FastifyInstance, retiring: Retiring): PoolSurrounding
     onAlgorithmError: (pool, error) => app.log.error({ err: error, pool }, 'the algorithm failed; picked in turn'),
     onSupply: (pool, from, to) => app.events.emit({ what: 'pool', pool, from, to, cause: SUPPLY[to] }),
     onFlip: (pool, flip) => app.events.emit({ pool, ...flip }),
-    onRetired: (connections) => retiring.add(connections),
+    onRetired: (connections, whose) => retiring.add(connections, whose),
   }
 }
 
@@ -193,15 +193,14 @@ class Retiring {
   drainMs = 0
   readonly #cancels = new Map<Connections, () => void>()
 
-  add(connections: Connections): void {
-    let gone = false
-    connections.retire(() => {
-      gone = true
+  add(connections: Connections, whose: 'backend' | 'pool'): void {
+    const late = (): void => {
+      connections.destroy('its backend was taken out, and its time to end is over')
       this.#forget(connections)
-    })
-    if (gone) return
-    const late = (): void => connections.destroy('its backend was taken out, and its time to end is over')
+    }
     this.#cancels.set(connections, systemClock.schedule(late, this.drainMs))
+    // A pool that is gone has none left to turn to: its requests may come back to these.
+    connections.retire(whose === 'pool' ? undefined : () => this.#forget(connections))
   }
 
   cut(reason: string): void {

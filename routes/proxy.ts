@@ -53,7 +53,8 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
     const { pool, connections } = exchange.forwarding
     if (exchange.attempt !== undefined) exchange.remember(exchange.attempt)
     else if (exchange.raw.headers[EXPLAIN] !== undefined) exchange.explanation = options.explain?.(exchange)
-    const lease = pool.acquire(exchange, exchange.tried)
+    // Those that it was to turn to may have gone meanwhile.
+    const lease = pool.acquire(exchange, exchange.tried) ?? pool.acquire(exchange)
     if (lease === undefined) return refuse(exchange, 'SLUICE_NO_BACKEND')
     try {
       exchange.attempt = new Attempt(exchange, lease, connections.get(lease.member), decider)

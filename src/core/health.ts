@@ -419,12 +419,15 @@ export class Health {
 
   #nextStep(): void {
     const at = this.#warmSince + (this.#rules.warmupMs * (this.#warmStep + 1)) / WARMING.length
-    this.#cancelTimer = this.#clock.schedule(() => {
-      this.#warmStep++
-      if (this.#warmStep === WARMING.length) return this.#judge(true)
-      this.#nextStep()
-      this.#onShare()
-    }, at - this.#clock.now())
+    this.#cancelTimer = this.#clock.schedule(
+      () => {
+        this.#warmStep++
+        if (this.#warmStep === WARMING.length) return this.#judge(true)
+        this.#nextStep()
+        this.#onShare()
+      },
+      Math.max(0, at - this.#clock.now()),
+    )
   }
 
   /** Whether all that a window of time knows is from after its return; the last so many outcomes can be of any age. */

@@ -60,10 +60,16 @@ export class Connections implements ConnectionOwner {
   /** Other limits. Connections that are more than there may be now are closed as they become free. */
   adopt(settings: ConnectionSettings): void {
     this.#settings = settings
+    while (this.#open.size < settings.max) {
+      const next = this.#dequeue()
+      if (next === undefined) return
+      this.#connect(next)
+    }
   }
 
   /** Serves `call` as soon as a connection is free; its own methods tell what became of it. */
   send(call: Call): void {
+    if (this.#closed) return call.onFailure(new AttemptError('reset', this.#whyClosed))
     const connection = this.#takeIdle()
     if (connection !== undefined) connection.serve(call)
     else if (this.#open.size < this.#settings.max) this.#connect(call)
@@ -98,10 +104,12 @@ export class Connections implements ConnectionOwner {
     clearTimeout(this.#idleTimer)
     for (const connection of this.#idle.splice(0)) connection.destroy()
     for (const connection of this.#open) connection.abandon(reason)
+    // No backend has seen them, and what they wait for will not come: another backend may take them.
     for (const call of this.#waiting.keys()) {
       this.#waiting.delete(call)
-      call.onFailure(new AttemptError('queue-timeout', reason))
+      call.onFailure(new AttemptError('queue-full', reason))
     }
+    this.#lookWhetherGone()
   }
 
   #lookWhetherGone(): void {
@@ -126,9 +134,9 @@ export class Connections implements ConnectionOwner {
     this.#open.delete(connection)
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
-    if (this.#closed && repeat !== undefined) {
-      repeat.onFailure(new AttemptError('reset', this.#whyClosed))
-      return
+    if (this.#closed) {
+      repeat?.onFailure(new AttemptError('reset', this.#whyClosed))
+      return this.#lookWhetherGone()
     }
     const next = repeat ?? (this.#open.size < this.#settings.max ? this.#dequeue() : undefined)
     if (next !== undefined) this.#connect(next)

@@ -40,8 +40,11 @@ export interface PoolSurroundings {
   onAlgorithmError(pool: string, error: unknown): void
   onSupply(pool: string, from: Supply, to: Supply): void
   onFlip(pool: string, flip: Flip): void
-  /** The connections of a backend that is gone, which has still to end what it has. */
-  onRetired(connections: Connections): void
+  /**
+   * The connections of a backend that is gone, which has still to end what it has. With its whole `pool` gone, requests
+   * under way there may still come for another attempt.
+   */
+  onRetired(connections: Connections, whose: 'backend' | 'pool'): void
 }
 
 /** @throws when it cannot be made */
@@ -75,7 +78,7 @@ export function createEntry(settings: PoolSettings, around: PoolSurroundings): P
 /** Nothing of it takes anything new, and no timer of its health is left; what is under way ends in its own time. */
 export function retireEntry({ standings, connections }: PoolEntry, around: Pick<PoolSurroundings, 'onRetired'>): void {
   standings.stop()
-  for (const each of connections.values()) around.onRetired(each)
+  for (const each of connections.values()) around.onRetired(each, 'pool')
 }
 
 /**
@@ -116,10 +119,15 @@ export function prepareEntry(
       standings.remove(member)
       const gone = connections.get(member)
       connections.delete(member)
-      if (gone !== undefined) around.onRetired(gone)
+      if (gone !== undefined) around.onRetired(gone, 'backend')
     }
     standings.adopt(standingRules(settings))
-    for (const member of joined) standings.add(member).health.joins()
+    // Who takes the place of all is used unchecked, as when a pool begins: nobody is there to take the requests meanwhile.
+    const alone = pool.candidates.every((member) => joined.includes(member))
+    for (const member of joined) {
+      const { health } = standings.add(member)
+      if (!alone) health.joins()
+    }
   }
   return { entry: { ...before, settings, secure }, commit }
 }
@@ -138,7 +146,7 @@ function replace(
 ): void {
   const old = connections.get(backend)
   connections.set(backend, new Connections(backend.url, limits))
-  if (old !== undefined) around.onRetired(old)
+  if (old !== undefined) around.onRetired(old, 'backend')
 }
 
 function limitsOf({ connections, timeouts }: PoolSettings, secure: SecureOptions | undefined): ConnectionSettings {
