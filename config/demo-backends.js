@@ -13,6 +13,8 @@ Try next:
   curl localhost:8080/slow               an answer that takes a second
   curl localhost:9090/status             how backends and pools stand
   curl localhost:9090/readyz             what an orchestrator asks
+  curl localhost:9090/explain?path=/     where a request would go, and why
+  edit config/gateway.yaml               and it takes effect at once
 
 Your own gateway, in five lines of YAML:
   pools:
