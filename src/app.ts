@@ -1,7 +1,7 @@
 /**
  * The wiring: which plugins in which order, then the routes. The order of the lines is the architecture.
  */
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 
 import accessLog from '../plugins/access-log.ts'
 import adminErrors from '../plugins/admin-errors.ts'
@@ -13,6 +13,7 @@ import errors from '../plugins/errors.ts'
 import events from '../plugins/events.ts'
 import forward from '../plugins/forward.ts'
 import lifecycle from '../plugins/lifecycle.ts'
+import metrics from '../plugins/metrics.ts'
 import observers from '../plugins/observers.ts'
 import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
@@ -24,6 +25,7 @@ import eventRoutes from '../routes/events.ts'
 import explain from '../routes/explain.ts'
 import { explainer } from '../routes/explain-field.ts'
 import { findRoute } from '../routes/find-route.ts'
+import metricsRoute from '../routes/metrics.ts'
 import proxy from '../routes/proxy.ts'
 import { algorithmCheck } from './algorithm-check.ts'
 import { ConfigError } from './config/check.ts'
@@ -34,6 +36,7 @@ import { checkBytes } from './large-config.ts'
 import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym, renewCertificate } from './listener.ts'
 import { VERSION } from './package.ts'
 import { Peers } from './transport/peer.ts'
+import type { Target } from './transport/target.ts'
 import { takeUpgrades } from './upgrades.ts'
 
 declare module 'fastify' {
@@ -57,6 +60,8 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   const peers = new Peers(settings.listen.trustedProxies)
   const app = Fastify(gatewayOptions(settings, peers))
   const { pools, routes, listen } = settings
+  const find = ({ raw }: FastifyRequest, target: Target) =>
+    findRoute(app.snapshot, raw.method ?? '', raw.headers.host, target)?.forwarding
 
   await app.register(lifecycle, {
     graceMs: () => app.configuration.inForce.settings.shutdown.graceMs,
@@ -75,13 +80,14 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     first: { settings, hash: origin.hash },
     renewCertificate: (tls) => renewCertificate(app, tls),
   })
+  if (settings.admin) await app.register(metrics, { find })
   await app.register(forward)
   await app.register(userPlugins, { plugins: settings.plugins })
   await app.register(proxy, {
     peers,
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
-    find: ({ raw }, target) => findRoute(app.snapshot, raw.method ?? '', raw.headers.host, target)?.forwarding,
+    find,
     explain: explainer(app, settings.admin ? settings.admin.token : ''),
   })
 
@@ -93,6 +99,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     await adminApp.register(adminErrors, { log: app.log })
     await adminApp.register(adminGuard, { settings: settings.admin, log: app.log })
     await adminApp.register(admin, { gateway: app, version: VERSION })
+    await adminApp.register(metricsRoute, { gateway: app })
     await adminApp.register(backends, { gateway: app })
     await adminApp.register(explain, { gateway: app })
     await adminApp.register(eventRoutes, { gateway: app })

@@ -34,6 +34,7 @@ export class RetryBudget {
   readonly #clock: Pick<Clock, 'now'>
   #requests = 0
   #retries = 0
+  #exhausted = 0
   readonly #waiting = new Set<() => void>()
   readonly #inWindow: SlidingCounts
 
@@ -63,6 +64,17 @@ export class RetryBudget {
 
   /** A place for a retry, to be given back; false when the budget is spent. */
   take(): boolean {
+    const taken = this.#take()
+    if (!taken) this.#exhausted++
+    return taken
+  }
+
+  /** How often it was spent when a place was wanted. */
+  get exhausted(): number {
+    return this.#exhausted
+  }
+
+  #take(): boolean {
     const window = this.#inWindow
     window.moveTo(this.#clock.now())
     if (this.#retries + 1 > Math.max(this.#minimum, this.#ratio * this.#requests)) return false
@@ -76,7 +88,7 @@ export class RetryBudget {
   giveBack(): void {
     this.#retries--
     for (const granted of this.#waiting) {
-      if (!this.take()) return
+      if (!this.#take()) return
       this.#waiting.delete(granted)
       granted()
     }

@@ -111,6 +111,12 @@ export class Standing implements Guard, Neighbours {
   #hand: Hand = 'auto'
   /** Called when how requests went has changed something that checks should look at soon. */
   wantsCheck: ((withinMs: number) => void) | undefined
+  /** How many checks have ended, by what they found. */
+  readonly checks = new Map([
+    ['passed', 0],
+    ['degraded', 0],
+    ['failed', 0],
+  ])
   readonly #pool: Pool
   readonly #all: Standings
   readonly #options: StandingOptions
@@ -202,6 +208,8 @@ export class Standing implements Guard, Neighbours {
   /** What a check has found. @returns within how many milliseconds the next one should come; Infinity for any time */
   checked(result: CheckResult): number {
     const { health, breaker } = this
+    const found = result.ok ? (result.degraded ? 'degraded' : 'passed') : 'failed'
+    this.checks.set(found, (this.checks.get(found) ?? 0) + 1)
     if (result.ok) {
       health.checkPassed(result.degraded, result.connected)
       if (health.risen && health.reachable) breaker?.reached()

@@ -11,6 +11,7 @@ const LAYERS: ReadonlyArray<readonly [layer: string, files: RegExp]> = [
   ['routes', /^routes\//],
   ['plugins', /^plugins\//],
   ['admin', /^src\/admin\//],
+  ['metrics', /^src\/metrics\//],
   ['transport', /^src\/transport\//],
   ['config', /^src\/config\//],
   ['routing', /^src\/routing\//],
