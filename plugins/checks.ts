@@ -51,8 +51,9 @@ export default fp(
       if (!goesOn) stop(settings.name)
       if (active === undefined) return
       const watch = goesOn && before !== undefined ? before : begin(settings.name, active, secure, checkers)
+      const members = new Set(pool.members)
       for (const [member, checker] of watch.checkers) {
-        if (pool.members.includes(member)) continue
+        if (members.has(member)) continue
         checker.stop()
         watch.checkers.delete(member)
       }

@@ -11,7 +11,6 @@ import { ConfigError, formatPath } from '../src/config/problem.ts'
 import type { PoolSettings, RouteSettings } from '../src/config/settings.ts'
 import type { Algorithm } from '../src/core/algorithms/algorithm.ts'
 import { RouteTable, type Routable } from '../src/routing/table.ts'
-import type { Connections } from '../src/transport/connections.ts'
 import { compileForwarding, type Forwarding } from '../src/transport/forwarding.ts'
 import {
   createEntry,
@@ -20,6 +19,7 @@ import {
   type PoolEntry,
   type PoolSurroundings,
 } from '../src/transport/pool-entry.ts'
+import { Retiring } from '../src/transport/retiring.ts'
 import { systemClock } from '../src/transport/system-clock.ts'
 
 declare module 'fastify' {
@@ -89,7 +89,7 @@ export default fp<SnapshotOptions>(
   (app, options, done) => {
     let snapshot = new Snapshot(new Map(), [])
     const listeners: PoolsListener[] = []
-    const retiring = new Retiring()
+    const retiring = new Retiring(systemClock)
     const around = surroundings(app, retiring)
 
     app.decorate('snapshot', { getter: () => snapshot })
@@ -185,30 +185,5 @@ function createAlgorithm(app: FastifyInstance, { name, algorithm }: PoolSettings
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     throw new ConfigError([{ path: formatPath(['pools', name, 'algorithm']), message }])
-  }
-}
-
-/** Connections to backends that are gone, until they have ended what they have, or their time is over. */
-class Retiring {
-  drainMs = 0
-  readonly #cancels = new Map<Connections, () => void>()
-
-  add(connections: Connections, whose: 'backend' | 'pool'): void {
-    const late = (): void => {
-      connections.destroy('its backend was taken out, and its time to end is over')
-      this.#forget(connections)
-    }
-    this.#cancels.set(connections, systemClock.schedule(late, this.drainMs))
-    // A pool that is gone has none left to turn to: its requests may come back to these.
-    connections.retire(whose === 'pool' ? undefined : () => this.#forget(connections))
-  }
-
-  cut(reason: string): void {
-    for (const connections of this.#cancels.keys()) connections.destroy(reason)
-  }
-
-  #forget(connections: Connections): void {
-    this.#cancels.get(connections)?.()
-    this.#cancels.delete(connections)
   }
 }

@@ -52,19 +52,18 @@ function status({ gateway, version }: AdminOptions): object {
 
 /** How one backend stands. */
 export function describeBackend(member: Member, { standings, checkers, settings }: PoolEntry): object {
-  const { id, url, weight, configuredWeight, inFlight, requests, failures } = member
+  const { id, url, configuredWeight, inFlight, requests, failures } = member
   const standing = standings.of(member)
-  const state = standing?.state ?? 'healthy'
   return {
     id,
     url: url.origin,
     weight: configuredWeight,
-    effectiveWeight: state === 'unhealthy' ? 0 : weight,
-    state,
+    effectiveWeight: standings.effectiveWeightOf(member),
+    state: standings.stateOf(member),
     inFlight,
     requests,
     failures,
-    breaker: { state: standing?.breaker?.state ?? 'closed' },
+    breaker: { state: standings.breakerStateOf(member) },
     health: {
       active: settings.health.active === undefined ? null : activeOf(standing, checkers.get(member)),
       passive: settings.health.passive === undefined ? null : passiveOf(standing),

@@ -88,7 +88,7 @@ function whyUnsafe({ forwarding, rewrite }: Route, { path }: DescribedRequest): 
 export function candidatesOf({ candidates }: PoolExplanation, { standings }: PoolEntry) {
   return candidates.map(({ member, score, notes }) => ({
     id: member.id,
-    state: standings.of(member)?.state ?? 'healthy',
+    state: standings.stateOf(member),
     weight: member.configuredWeight,
     effectiveWeight: member.weight,
     inFlight: member.inFlight,
@@ -99,7 +99,7 @@ export function candidatesOf({ candidates }: PoolExplanation, { standings }: Poo
 
 export function leftOutOf({ leftOut }: PoolExplanation, { standings }: PoolEntry) {
   return leftOut.map(({ member, reason }) => {
-    return { id: member.id, state: standings.of(member)?.state ?? 'healthy', reason }
+    return { id: member.id, state: standings.stateOf(member), reason }
   })
 }
 

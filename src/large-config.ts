@@ -25,7 +25,8 @@ export async function checkBytes(
   const data: Job = { content, options: { ...options, env: { ...options.env } }, names }
   const answer = await inThread(data)
   if (answer.settings === undefined) return answer
-  return judged({ ...answer, settings: revived(answer.settings) }, algorithms)
+  const { pools, ...rest } = answer.settings
+  return judged({ ...answer, settings: { ...rest, pools: withUrls(pools, (url) => new URL(url)) } }, algorithms)
 }
 
 interface Job {
@@ -35,18 +36,26 @@ interface Job {
   readonly names: readonly string[]
 }
 
-/** URLs cannot be sent from thread to thread. */
-type Sendable<T> = T extends Settings
-  ? Omit<Settings, 'pools'> & { readonly pools: ReadonlyMap<string, SendablePool> }
-  : T
-type SendablePool = Omit<PoolSettings, 'backends'> & {
-  readonly backends: ReadonlyArray<Omit<BackendSettings, 'url'> & { readonly url: string }>
-}
+/** URLs cannot be sent from thread to thread: they go as text. */
+type SendableSettings = Omit<Settings, 'pools'> & { readonly pools: ReadonlyMap<string, PoolOf<string>> }
+type PoolOf<Url> = Omit<PoolSettings, 'backends'> & { readonly backends: ReadonlyArray<BackendOf<Url>> }
+type BackendOf<Url> = Omit<BackendSettings, 'url'> & { readonly url: Url }
 type Answer = Omit<CheckedContent, 'settings' | 'problems'> &
   (
-    | { readonly settings: Sendable<Settings>; readonly problems?: undefined }
+    | { readonly settings: SendableSettings; readonly problems?: undefined }
     | { readonly settings?: undefined; readonly problems: NonNullable<Checked['problems']> }
   )
+
+function withUrls<From, To>(
+  pools: ReadonlyMap<string, PoolOf<From>>,
+  convert: (url: From) => To,
+): ReadonlyMap<string, PoolOf<To>> {
+  return new Map(
+    [...pools].map(([name, { backends, ...pool }]) => {
+      return [name, { ...pool, backends: backends.map(({ url, ...rest }) => ({ ...rest, url: convert(url) })) }]
+    }),
+  )
+}
 
 function checkHere(content: Buffer, options: TextOptions, algorithms: AlgorithmCheck): CheckedContent {
   const source = readBytes(content, options)
@@ -63,13 +72,6 @@ function inThread(data: Job): Promise<Answer> {
     worker.once('error', reject)
     worker.once('exit', () => reject(new Error('the thread that reads the configuration ended without an answer')))
   })
-}
-
-function revived({ pools, ...rest }: Sendable<Settings>): Settings {
-  const revivedPools = [...pools].map(([name, { backends, ...pool }]): [string, PoolSettings] => {
-    return [name, { ...pool, backends: backends.map(({ url, ...backend }) => ({ ...backend, url: new URL(url) })) }]
-  })
-  return { ...rest, pools: new Map(revivedPools) }
 }
 
 /** What only this thread knows: whether the algorithms of plugins accept their options. */
@@ -95,10 +97,7 @@ function answerJob({ content, options, names }: Job): Answer {
   const checked = checkHere(Buffer.from(content), options, algorithms)
   if (checked.settings === undefined) return checked
   const { pools, ...rest } = checked.settings
-  const sendable = [...pools].map(([name, { backends, ...pool }]): [string, SendablePool] => {
-    return [name, { ...pool, backends: backends.map(({ url, ...backend }) => ({ ...backend, url: url.href })) }]
-  })
-  return { ...checked, settings: { ...rest, pools: new Map(sendable) } }
+  return { ...checked, settings: { ...rest, pools: withUrls(pools, ({ href }) => href) } }
 }
 
 // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has none

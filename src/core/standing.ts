@@ -79,6 +79,21 @@ export class Standings {
     return this.#byMember.get(member)
   }
 
+  /** How a member stands, in a word, for whoever looks from outside. */
+  stateOf(member: Member): State {
+    return this.#byMember.get(member)?.state ?? 'healthy'
+  }
+
+  /** A member without a breaker is shut off by none. */
+  breakerStateOf(member: Member): BreakerState {
+    return this.#byMember.get(member)?.breaker?.state ?? 'closed'
+  }
+
+  /** The weight that it has now. One that is out keeps its own, should the pool be in need of everyone: it is shown as 0. */
+  effectiveWeightOf(member: Member): number {
+    return this.stateOf(member) === 'unhealthy' ? 0 : member.weight
+  }
+
   /** No timer is left. */
   stop(): void {
     for (const standing of this.#byMember.values()) standing.stop()

@@ -101,20 +101,21 @@ function ofBackends(figures: Figures, sights: Sights): Metric[] {
   const seats = (): Seat[] => [...seatsOf(figures, sights.pools())]
   const attempts = (): Tallied[] => seats().map(({ figures: { labels, attempts: tally } }) => ({ labels, tally }))
   const gauge = (name: string, help: string, value: (seat: Seat) => number | undefined): Metric =>
-    gaugeOf(name, help, seats, value)
+    gauges(name, help, seats, (seat) => oneSample(value(seat)))
   return [
     counters('sluice_attempts_total', 'Attempts that have ended, by how.', 'outcome', attempts),
     gauge('sluice_backend_in_flight', 'Attempts under way.', ({ member }) => member.inFlight),
-    oneOf('sluice_backend_state', 'How a backend stands: 1 for the state it is in.', STATES, seats, stateOf),
-    gauge('sluice_backend_weight', 'The weight that a backend has now, its health counted in.', (seat) =>
-      stateOf(seat) === 'unhealthy' ? 0 : seat.member.weight,
+    gauges('sluice_backend_state', 'How a backend stands: 1 for the state it is in.', seats, ({ entry, member }) =>
+      oneOf(STATES, entry.standings.stateOf(member)),
     ),
-    oneOf(
+    gauge('sluice_backend_weight', 'The weight that a backend has now, its health counted in.', ({ entry, member }) =>
+      entry.standings.effectiveWeightOf(member),
+    ),
+    gauges(
       'sluice_breaker_state',
       'The state of the circuit breaker: 1 for the one it is in.',
-      BREAKER_STATES,
       seats,
-      breakerOf,
+      ({ entry, member }) => oneOf(BREAKER_STATES, entry.standings.breakerStateOf(member)),
     ),
     counters('sluice_health_checks_total', 'Checks that have ended, by what they found.', 'result', () =>
       seats().flatMap(({ entry, figures: { labels }, standing }) =>
@@ -167,14 +168,6 @@ function* seatsOf({ pools }: Figures, entries: Iterable<PoolEntry>): Iterable<Se
   }
 }
 
-function stateOf({ standing }: Seat): State {
-  return standing?.state ?? 'healthy'
-}
-
-function breakerOf({ standing }: Seat): BreakerState {
-  return standing?.breaker?.state ?? 'closed'
-}
-
 interface Tallied {
   readonly labels: Labels
   readonly tally: Pick<Tally, 'entries'>
@@ -192,45 +185,33 @@ function counters(name: string, help: string, label: string, read: () => Iterabl
   }
 }
 
-function gaugeOf(
+type LabelledValue = readonly [labels: Labels, value: number]
+
+/** Gauges of backends: what each of them shows, beside the labels that are its own. */
+function gauges(
   name: string,
   help: string,
   seats: () => Iterable<Seat>,
-  read: (seat: Seat) => number | undefined,
+  show: (seat: Seat) => Iterable<LabelledValue>,
 ): Metric {
   return {
     name,
     help,
     type: 'gauge',
     *read() {
-      for (const seat of seats()) {
-        const value = read(seat)
-        if (value !== undefined) yield { labels: NO_LABELS, sharedLabels: seat.figures.labels, value }
-      }
+      for (const seat of seats())
+        for (const [labels, value] of show(seat)) yield { labels, sharedLabels: seat.figures.labels, value }
     },
   }
 }
 
+function oneSample(value: number | undefined): readonly LabelledValue[] {
+  return value === undefined ? [] : [[NO_LABELS, value]]
+}
+
 /** 1 for the state that a backend is in, 0 for all others. */
-function oneOf<S extends string>(
-  name: string,
-  help: string,
-  states: readonly S[],
-  seats: () => Iterable<Seat>,
-  read: (seat: Seat) => S,
-): Metric {
-  return {
-    name,
-    help,
-    type: 'gauge',
-    *read() {
-      for (const seat of seats()) {
-        const present = read(seat)
-        for (const state of states)
-          yield { labels: { state }, sharedLabels: seat.figures.labels, value: state === present ? 1 : 0 }
-      }
-    },
-  }
+function oneOf<S extends string>(states: readonly S[], present: S): LabelledValue[] {
+  return states.map((state) => [{ state }, state === present ? 1 : 0])
 }
 
 function* histogram(

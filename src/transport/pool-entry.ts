@@ -106,7 +106,7 @@ export function prepareEntry(
     members.set(member, isAsBefore ? member.configuredWeight : backend.weight)
   }
   const commit = (): void => {
-    const joined = [...members.keys()].filter((member) => !pool.members.includes(member))
+    const joined = new Set([...members.keys()].filter((member) => present.get(member.id) !== member))
     const left = pool.members.filter((member) => !members.has(member))
     for (const [member, each] of connections) {
       if (tlsStays) each.adopt(limits)
@@ -123,7 +123,7 @@ export function prepareEntry(
     }
     standings.adopt(standingRules(settings))
     // Who takes the place of all is used unchecked, as when a pool begins: nobody is there to take the requests meanwhile.
-    const alone = pool.candidates.every((member) => joined.includes(member))
+    const alone = pool.candidates.every((member) => joined.has(member))
     for (const member of joined) {
       const { health } = standings.add(member)
       if (!alone) health.joins()

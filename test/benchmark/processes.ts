@@ -8,7 +8,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
-const PROXY_CORE = 0
+export const PROXY_CORE = 0
 const BACKENDS = 3
 // The kernel counts processor time in ticks of 10 ms (sysconf(_SC_CLK_TCK) is 100 on Linux).
 const TICK_US = 10_000
@@ -28,14 +28,17 @@ export interface Running {
 }
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
-const installed = (program: string) => spawnSync('which', [program]).status === 0
+export const installed = (program: string): boolean => spawnSync('which', [program]).status === 0
 const pinning = installed('taskset')
+
+/** The command that runs this one on one core, where that can be had. */
+export function pinned(core: number, command: string, args: readonly string[]): [command: string, args: string[]] {
+  return pinning ? ['taskset', ['-c', String(core), command, ...args]] : [command, [...args]]
+}
 
 function start(core: number, command: string, args: readonly string[], messages = false): ChildProcess {
   const stdio = ['ignore', messages ? 'inherit' : 'pipe', 'inherit', ...(messages ? ['ipc' as const] : [])] as const
-  return pinning
-    ? spawn('taskset', ['-c', String(core), command, ...args], { stdio: [...stdio] })
-    : spawn(command, [...args], { stdio: [...stdio] })
+  return spawn(...pinned(core, command, args), { stdio: [...stdio] })
 }
 
 export function startNode(

@@ -3,6 +3,7 @@
  * be told apart: a lease from the pool, sent, settled and released, with nothing that watches it, with each part, and
  * with all. Rounds are interleaved; the figure is their median.
  */
+import { checkObject } from '../../src/config/check.ts'
 import { leastConnections } from '../../src/core/algorithms/least-connections.ts'
 import type { BreakerRules } from '../../src/core/breaker.ts'
 import type { PassiveRules } from '../../src/core/health.ts'
@@ -15,18 +16,9 @@ import { systemClock } from '../../src/transport/system-clock.ts'
 const ROUNDS = 21
 const REQUESTS = 200_000
 
-const PASSIVE: PassiveRules = { window: 100, minimum: 20, degrade: 0.3, eject: 0.5, recover: 0.1, ejectionMs: 30_000 }
-const BREAKER: BreakerRules = {
-  mode: 'enforce',
-  windowMs: 10_000,
-  minimum: 20,
-  failureRate: 0.5,
-  slowCallMs: 0,
-  slowCallRate: 0.8,
-  openMs: 5000,
-  maxOpenMs: 60_000,
-  halfOpen: 3,
-}
+/** As everybody has it who asks for nothing else. */
+const { settings } = checkObject({ pools: { web: { backends: ['http://127.0.0.1:9000'] } } })
+const { health: { passive: PASSIVE } = {}, breaker: BREAKER } = settings?.pools.get('web') ?? {}
 
 interface Contender {
   readonly name: string

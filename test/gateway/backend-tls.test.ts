@@ -13,6 +13,8 @@ import { WebSocket, WebSocketServer } from 'ws'
 import type { PoolConfig } from '../../src/index.ts'
 import { backend, closedPort, gatewayTo, isError, sha256, totals, type Gateway } from '../helpers/gateway.ts'
 import {
+  type Accepted,
+  type Answer,
   answering,
   ask,
   get,
@@ -21,10 +23,9 @@ import {
   ok,
   portOf,
   rawBackend,
-  RawClient,
-  type Accepted,
-  type Answer,
   type RawBackend,
+  RawClient,
+  settled,
 } from '../helpers/raw.ts'
 import { CA, CLIENT, OTHER, SERVER, tlsFront, type Front } from '../helpers/secure.ts'
 
@@ -374,17 +375,6 @@ void test('BD-12: 5 MB up and down at once, byte for byte, with a length and in 
     client.socket.destroy()
   })
 })
-
-/** Waits until a number stays the same for a while. */
-async function settled(measure: () => number): Promise<number> {
-  let before = -1
-  while (before !== measure()) {
-    before = measure()
-    // oxlint-disable-next-line no-await-in-loop -- that nothing happens has no event
-    await new Promise((resolve) => setTimeout(resolve, 250))
-  }
-  return before
-}
 
 void test('BD-14: who does not read makes the other side wait, and gets it all later', async (t) => {
   const size = 96 * MIB

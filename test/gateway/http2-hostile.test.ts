@@ -47,7 +47,7 @@ import {
   type Fields,
   type Frame,
 } from '../helpers/http2-frames.ts'
-import { guarded, inTurn } from '../helpers/raw.ts'
+import { guarded, inTurn, settled } from '../helpers/raw.ts'
 import { SERVER } from '../helpers/secure.ts'
 
 const TLS = { listen: { tls: SERVER } }
@@ -719,12 +719,7 @@ void test('answers that a client asks for without reading anything stop the back
   client.socket.pause()
   for (let n = 0; n < 20; n++) client.send(get(odd(n), '/much'))
   await server.request(19)
-  let before = -1
-  while (before !== written) {
-    before = written
-    // oxlint-disable-next-line no-await-in-loop -- that nothing happens has no event
-    await new Promise((resolve) => setTimeout(resolve, 250))
-  }
+  await settled(() => written)
   // The system's buffers of twenty connections on loopback are in it.
   t.ok(written < 200 * 1024 ** 2, `${written} bytes taken`)
   const other = await FrameClient.open(t, gateway.port)

@@ -46,7 +46,17 @@ import {
   windowUpdate,
   type Fields,
 } from '../helpers/http2-frames.ts'
-import { answering, bytesOf, guarded, inTurn, ok, rawBackend, type Answer, type Bytes } from '../helpers/raw.ts'
+import {
+  type Answer,
+  answering,
+  type Bytes,
+  bytesOf,
+  guarded,
+  inTurn,
+  ok,
+  rawBackend,
+  settled,
+} from '../helpers/raw.ts'
 import { CA, SERVER } from '../helpers/secure.ts'
 
 const TLS = { tls: SERVER }
@@ -980,17 +990,6 @@ function pour(response: ServerResponse): () => number {
   response.on('drain', more)
   more()
   return () => written - response.writableLength
-}
-
-/** Waits until a number stays the same for a while. */
-async function settled(measure: () => number): Promise<number> {
-  let before = -1
-  while (before !== measure()) {
-    before = measure()
-    // oxlint-disable-next-line no-await-in-loop -- that nothing happens has no event
-    await new Promise((resolve) => setTimeout(resolve, 250))
-  }
-  return before
 }
 
 /** What the system's own buffers on loopback and ours may hold of one answer: far below the 100 MB that there are. */

@@ -11,7 +11,18 @@ import { WebSocket, WebSocketServer } from 'ws'
 
 import type { Config, PoolConfig } from '../../src/index.ts'
 import { backend, gatewayTo, isError, sha256, startGateway, totals, type Gateway } from '../helpers/gateway.ts'
-import { answering, ask, askAll, get, guarded, inTurn, RawClient, valuesOf, type Bytes } from '../helpers/raw.ts'
+import {
+  answering,
+  ask,
+  askAll,
+  type Bytes,
+  get,
+  guarded,
+  inTurn,
+  RawClient,
+  settled,
+  valuesOf,
+} from '../helpers/raw.ts'
 import { CA, SERVER, tlsTail } from '../helpers/secure.ts'
 
 const MIB = 1024 ** 2
@@ -332,12 +343,7 @@ void test('a client that takes nothing stops the backend, and gets it all when i
   socket.pause()
   socket.write(get('/', ['Connection: close']))
   await server.request(0)
-  let before = -1
-  while (before !== written) {
-    before = written
-    // oxlint-disable-next-line no-await-in-loop -- that nothing happens has no event
-    await new Promise((resolve) => setTimeout(resolve, 250))
-  }
+  await settled(() => written)
   t.ok(written < 40 * MIB, `${written} bytes taken`)
   let read = 0
   socket.on('data', (piece: Buffer) => (read += piece.length)).resume()

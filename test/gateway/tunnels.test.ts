@@ -18,15 +18,16 @@ import { UNSET } from '../helpers/process.ts'
 import {
   answering,
   ask,
+  type Bytes,
   get,
   guarded,
   Inbox,
   inTurn,
   portOf,
+  pour,
   rawBackend,
   RawClient,
   valuesOf,
-  type Bytes,
 } from '../helpers/raw.ts'
 import { SERVER, tlsFront, tlsTail } from '../helpers/secure.ts'
 
@@ -503,37 +504,15 @@ void test('large amounts both ways at once arrive as they were sent, with TLS on
   })
 })
 
-/** Writes much, as fast as it is taken; resolves with the number of bytes taken when nothing more is for a while. */
-async function pour(socket: Socket): Promise<number> {
-  const piece = Buffer.alloc(MIB)
-  let written = 0
-  const more = (): void => {
-    while (written < 96 * MIB) {
-      written += piece.length
-      if (!socket.write(piece)) return
-    }
-  }
-  socket.on('drain', more)
-  more()
-  let taken = -1
-  const sent = (): number => written - socket.writableLength
-  while (taken !== sent()) {
-    taken = sent()
-    // oxlint-disable-next-line no-await-in-loop -- that nothing happens has no event
-    await new Promise((resolve) => setTimeout(resolve, 250))
-  }
-  return taken
-}
-
 void test('WS-17: who does not read makes the other side wait, both ways', async (t) => {
   const server = await switching(t)
   const gateway = await gatewayTo(t, [server])
   const client = await openTunnel(t, gateway.port)
   const socket = await server.tunnel(0)
-  const up = await pour(client.socket)
+  const up = await pour(client.socket, 96 * MIB)
   t.ok(up > 0 && up < 40 * MIB, `${up} bytes taken from the client`)
   client.socket.pause()
-  const down = await pour(socket)
+  const down = await pour(socket, 96 * MIB)
   t.ok(down > 0 && down < 40 * MIB, `${down} bytes taken from the backend`)
   const inbox = new Inbox(socket)
   client.socket.resume()
@@ -643,7 +622,7 @@ void test('a client that dies while its backend takes nothing in takes the tunne
   const gateway = await gatewayTo(t, [server])
   const client = await openTunnel(t, gateway.port)
   await server.tunnel(0)
-  await pour(client.socket)
+  await pour(client.socket, 96 * MIB)
   client.socket.resetAndDestroy()
   await gateway.line(() => true)
   t.match(totals(gateway), { inFlight: 0, failures: 0 })

@@ -6,9 +6,10 @@ import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 
+import { checkObject } from '../../src/config/check.ts'
 import type { Member } from '../../src/core/member.ts'
 import type { Config } from '../../src/index.ts'
-import { startWithAdmin } from './admin.ts'
+import { startWithAdmin, type AdminGateway } from './admin.ts'
 import { guarded } from './raw.ts'
 
 export interface Changeable {
@@ -41,6 +42,12 @@ export async function startChangeable(t: Test, config: Config): Promise<Changeab
       return (await fetch(`${admin}/status`)).text()
     },
   }
+}
+
+export async function replaced({ app }: AdminGateway, config: Config): Promise<void> {
+  const { settings, problems } = checkObject({ log: { level: 'silent' }, ...config })
+  if (settings === undefined) throw new Error(JSON.stringify(problems))
+  await app.configuration.replace('a test', () => ({ settings, hash: 'test' }))
 }
 
 export function membersOf(app: FastifyInstance, pool: string): readonly Member[] {

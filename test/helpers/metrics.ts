@@ -3,8 +3,6 @@
  */
 import type { Test } from 'tap'
 
-import { checkObject } from '../../src/config/check.ts'
-import type { Config } from '../../src/index.ts'
 import type { AdminGateway } from './admin.ts'
 import { guarded } from './raw.ts'
 
@@ -117,12 +115,6 @@ export async function scraped(
 /** The first scrape by which so many requests have ended. */
 export async function ended(all: Pick<AdminGateway, 'adminPort'>, requests: number): Promise<Scrape> {
   return scraped(all, (found) => (found.sum('sluice_requests_total') ?? 0) >= requests)
-}
-
-export async function replaced({ app }: AdminGateway, config: Config): Promise<void> {
-  const { settings, problems } = checkObject({ log: { level: 'silent' }, ...config })
-  if (settings === undefined) throw new Error(JSON.stringify(problems))
-  await app.configuration.replace('a test', () => ({ settings, hash: 'test' }))
 }
 
 /** A gauge that has one sample for each state: the one that is 1. */

@@ -23,6 +23,32 @@ export async function inTurn<T>(items: Iterable<T>, act: (item: T, index: number
   for (const item of items) await act(item, index++)
 }
 
+/** Waits until a number stays the same for a while: that nothing happens any more has no event. */
+export async function settled(measure: () => number): Promise<number> {
+  let before = -1
+  while (before !== measure()) {
+    before = measure()
+    // oxlint-disable-next-line no-await-in-loop
+    await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+  return before
+}
+
+/** Writes as much as that, as fast as it is taken; resolves with the bytes taken when nothing more is for a while. */
+export async function pour(socket: Socket, bytes: number): Promise<number> {
+  const piece = Buffer.alloc(1024 ** 2, 'x')
+  let written = 0
+  const more = (): void => {
+    while (written < bytes) {
+      written += piece.length
+      if (!socket.write(piece)) return
+    }
+  }
+  socket.on('drain', more)
+  more()
+  return settled(() => written - socket.writableLength)
+}
+
 /** Rejects, with words of the caller's, what would otherwise wait for ever. */
 export async function guarded<T>(promise: Promise<T>, what: () => string): Promise<T> {
   let timer: NodeJS.Timeout | undefined

@@ -9,7 +9,8 @@ import { Pool, type Dispatcher } from 'undici'
 import { buildGateway, type Config } from '../../src/index.ts'
 import { startWithAdmin } from '../helpers/admin.ts'
 import { backend, closedPort } from '../helpers/gateway.ts'
-import { ended, replaced, scrape, scraped, stateIn } from '../helpers/metrics.ts'
+import { replaced } from '../helpers/changing.ts'
+import { ended, scrape, scraped, stateIn } from '../helpers/metrics.ts'
 import { ask, get, inTurn, portOf, RawClient } from '../helpers/raw.ts'
 
 /** Node's own come and go by themselves. */

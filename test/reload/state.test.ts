@@ -4,17 +4,11 @@
 import { test, type Test } from 'tap'
 
 import { Withdrawn } from '../../src/config/configuration.ts'
-import { checkObject } from '../../src/config/check.ts'
 import type { Config } from '../../src/index.ts'
 import { startWithAdmin, type AdminGateway } from '../helpers/admin.ts'
+import { replaced } from '../helpers/changing.ts'
 import { backend } from '../helpers/gateway.ts'
 import { named } from '../helpers/moody-backend.ts'
-
-async function replaced({ app }: AdminGateway, config: Config): Promise<void> {
-  const { settings, problems } = checkObject({ log: { level: 'silent' }, ...config })
-  if (settings === undefined) throw new Error(JSON.stringify(problems))
-  await app.configuration.replace('a test', () => ({ settings, hash: 'test' }))
-}
 
 function state({ app }: AdminGateway, id: string): string | undefined {
   const entry = app.snapshot.pools.get('web')

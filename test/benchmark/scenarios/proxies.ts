@@ -2,31 +2,22 @@
  * The contestants, each as people would set it up: the same timeouts, two attempts, retries after everything that may
  * be retried, and checks where it has them.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-import { configSchema } from '../../../src/config/schema.ts'
-import type { Peer } from '../processes.ts'
+import { installed, pinned, PROXY_CORE, type Peer } from '../processes.ts'
 
-const PROXY_CORE = 0
 // Sluice's own defaults, given to the others in their words.
 const CONNECT = '2s'
 const ANSWER = '15s'
 const CHECK = '2s'
 
-const installed = (program: string) => spawnSync('which', [program]).status === 0
 const sluiceProgram = fileURLToPath(new URL('../../../bin/sluice.js', import.meta.url))
 
 function start(command: string, args: readonly string[]): ChildProcess {
-  const [program, ...rest] = installed('taskset')
-    ? ['taskset', '-c', String(PROXY_CORE), command, ...args]
-    : [command, ...args]
-  return spawn(program ?? command, rest, { stdio: ['ignore', 'ignore', 'inherit'] })
+  return spawn(...pinned(PROXY_CORE, command, args), { stdio: ['ignore', 'ignore', 'inherit'] })
 }
-
-/** Whether this Sluice has health checks to switch on; without, it has to do as it is. */
-export const SLUICE_CHECKS = JSON.stringify(configSchema()).includes('"health":{')
 
 /** With its defaults, but for what is asked for. */
 function sluice(settings: object): Peer['start'] {
@@ -35,7 +26,7 @@ function sluice(settings: object): Peer['start'] {
     const pool = {
       ...settings,
       backends: backends.map((each) => `http://127.0.0.1:${each}`),
-      ...(SLUICE_CHECKS && { health: { active: { path: '/health' } } }),
+      health: { active: { path: '/health' } },
     }
     writeFileSync(config, JSON.stringify({ listen: { host: '127.0.0.1', port }, admin: false, pools: { all: pool } }))
     return start(process.execPath, [sluiceProgram, 'run', '--config', config])

@@ -19,7 +19,7 @@ import { Fleet } from './fleet.ts'
 import { Load } from './load-process.ts'
 import { medianOf } from './outcome.ts'
 import { FULL, QUICK, type Plan } from './plan.ts'
-import { PROXIES, proxyNamed, SLUICE_CHECKS } from './proxies.ts'
+import { PROXIES, proxyNamed } from './proxies.ts'
 import { printAims, printPlan, printScenario, type Measured } from './report.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 
@@ -80,7 +80,6 @@ function scenarioNamed(wanted: string): Scenario {
 
 async function main({ plan, rounds, scenarios, peers, json }: Options): Promise<void> {
   printPlan(plan, rounds)
-  if (!SLUICE_CHECKS) console.log('This Sluice has no health checks; it runs without.')
   const load = new Load()
   const found: Found[] = []
   try {
@@ -104,7 +103,7 @@ async function main({ plan, rounds, scenarios, peers, json }: Options): Promise<
 
 function written(plan: Plan, found: readonly Found[], reached: ReturnType<typeof aims>): object {
   const results = found.map(({ scenario, median, rounds }) => ({ scenario: scenario.name, ...median, rounds }))
-  return { plan, sluiceChecks: SLUICE_CHECKS, results, aims: reached }
+  return { plan, results, aims: reached }
 }
 
 interface Contest {
