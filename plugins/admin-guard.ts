@@ -8,10 +8,10 @@ import fp from 'fastify-plugin'
 import { Calls } from '../src/admin/calls.ts'
 import { BROWSER_FIELDS, isCrossSite } from '../src/admin/cross-site.ts'
 import { Hosts, isLocal } from '../src/admin/hosts.ts'
-import { Refusals } from '../src/admin/refusals.ts'
 import { isAuthorized } from '../src/admin/token.ts'
 import type { AdminSettings } from '../src/config/settings.ts'
 import { SluiceError } from '../src/errors.ts'
+import { Refusals } from '../src/log/refusals.ts'
 
 export interface AdminGuardOptions {
   readonly settings: AdminSettings
@@ -34,7 +34,7 @@ export default fp<AdminGuardOptions>(
   (app, { settings, log }, done) => {
     const hosts = new Hosts(settings)
     const calls = new Calls()
-    const refusals = new Refusals(log)
+    const refusals = new Refusals(log, 'warn')
 
     app.addHook('onRequest', (request, reply, next) => {
       reply.headers(BROWSER_FIELDS)

@@ -56,13 +56,15 @@ export default fp<ConfigurationPluginOptions>(
       onRefused: (by, error) => tellRefused(app, by, error),
     })
     app.decorate('configuration', configuration)
-    app.observers.push(({ startedAt, outcome, res }) => {
-      if (guard === undefined || outcome === 'aborted') return
-      const evidence = guard.count(startedAt, outcome === 'broken' || res.statusCode >= 500)
-      if (evidence === undefined) return
-      app.log.warn({ evidence }, `the last change of the configuration is undone: ${evidence}`)
-      // What stands in the way of that has been told.
-      void configuration.rollback(`${GUARD}: ${evidence}`, configuration.inForce).catch(() => undefined)
+    app.observers.push({
+      exchange({ startedAt, outcome, res }) {
+        if (guard === undefined || outcome === 'aborted') return
+        const evidence = guard.count(startedAt, outcome === 'broken' || res.statusCode >= 500)
+        if (evidence === undefined) return
+        app.log.warn({ evidence }, `the last change of the configuration is undone: ${evidence}`)
+        // What stands in the way of that has been told.
+        void configuration.rollback(`${GUARD}: ${evidence}`, configuration.inForce).catch(() => undefined)
+      },
     })
     done()
   },

@@ -1,13 +1,12 @@
 /**
- * `app.figures`: what has been counted of requests, attempts and reloads. Exchanges are counted at their end, from the
- * 'close' of the response; so are requests that never became one. Fastify's onResponse would miss those that were
- * aborted, and fastify-metrics with it.
+ * `app.figures`: what has been counted of requests, attempts and reloads, each request at its end. fastify-metrics by
+ * itself counts in Fastify's onResponse, which misses those that were aborted.
  */
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 
 import { Figures } from '../src/metrics/figures.ts'
-import { statusOf } from '../src/metrics/outcomes.ts'
+import { classOf, statusOf } from '../src/metrics/outcomes.ts'
 import type { Forwarding } from '../src/transport/forwarding.ts'
 import { targetOf, type Target } from '../src/transport/target.ts'
 
@@ -27,19 +26,16 @@ export default fp<MetricsOptions>(
     const figures = new Figures()
     app.decorate('figures', figures)
     app.onPools(() => figures.adopt(app.snapshot))
-    app.observers.push((exchange) => figures.exchange(exchange))
+    app.observers.push({
+      exchange: (exchange) => figures.exchange(exchange),
+      request(request, { raw }) {
+        const status = statusOf({ outcome: undefined, res: raw })
+        figures.request(routeOf(request), status, performance.now() - request.startedAt)
+      },
+      unreadable: ({ status }) => figures.request(undefined, classOf(status), 0),
+    })
     app.events.listen(({ what, to }) => {
       if (what === 'reload') figures.reloads.add(to === 'refused' ? 'failure' : 'success')
-    })
-    // Before the hooks of users' plugins, which may answer by themselves.
-    app.addHook('onRequest', (request, reply, next) => {
-      const startedAt = performance.now()
-      reply.raw.on('close', () => {
-        if (request.exchange !== null) return
-        const status = statusOf({ outcome: undefined, res: reply.raw })
-        figures.request(routeOf(request), status, performance.now() - startedAt)
-      })
-      next()
     })
     done()
 

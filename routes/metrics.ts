@@ -4,6 +4,7 @@
 import type { FastifyInstance } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 
+import { logStream } from '../src/log/stream.ts'
 import { catalogue } from '../src/metrics/catalogue.ts'
 import { createRegistry } from '../src/metrics/registry.ts'
 
@@ -20,6 +21,7 @@ export default async function metrics(app: FastifyInstance, { gateway }: Metrics
     pools: () => gateway.snapshot.pools.values(),
     lastReloadOk: () => gateway.configuration.lastReload.ok,
     openConnections: () => gateway.lifecycle.open.size,
+    logLinesLost: () => logStream().lost,
   }
   const registry = createRegistry(app.metrics.client, catalogue(gateway.figures, sights))
   app.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))

@@ -38,12 +38,14 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
     if (target === undefined) throw new SluiceError('SLUICE_BAD_REQUEST')
     const forwarding = options.find(request, target)
     if (forwarding === undefined) throw new SluiceError('SLUICE_NO_ROUTE')
+    // While hooks took their time, the client may have left.
+    if (request.over) return
     const exchange = new Exchange(request, reply, target, forwarding, options, hasSendHooks(request))
     request.exchange = exchange
+    exchange.onClose = end
     forwarding.budget.begin(exchange.startedAt)
-    // While hooks took their time, the client may have left.
-    if (exchange.gone) return end(exchange)
-    reply.raw.on('close', () => end(exchange))
+    // What is left to do, its 'close' does.
+    if (exchange.gone) return
     // Of pipelined requests only the first has the connection: one client holds one place at a time.
     if (reply.raw.socket === null) exchange.awaitTurn(() => attempt(exchange))
     else attempt(exchange)
@@ -101,15 +103,14 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
       )
     } else if (!backOff(exchange, () => attempt(exchange))) refuse(exchange, code)
   }
+}
 
-  function end(exchange: Exchange): void {
-    exchange.stopWaiting?.()
-    givePlaceBack(exchange)
-    exchange.forwarding.budget.end()
-    exchange.outcome ??= 'aborted'
-    exchange.attempt?.abort()
-    for (const observe of app.observers) observe(exchange)
-  }
+function end(exchange: Exchange): void {
+  exchange.stopWaiting?.()
+  givePlaceBack(exchange)
+  exchange.forwarding.budget.end()
+  exchange.outcome ??= 'aborted'
+  exchange.attempt?.abort()
 }
 
 function refuse(exchange: Exchange, code: ErrorCode): void {

@@ -34,6 +34,7 @@ import type { Settings } from './config/settings.ts'
 import { offerHttp2 } from './http2.ts'
 import { checkBytes } from './large-config.ts'
 import { adminOptions, gatewayOptions, outfitAdmin, outfitServers, pseudonym, renewCertificate } from './listener.ts'
+import { logStream } from './log/stream.ts'
 import { VERSION } from './package.ts'
 import { Peers } from './transport/peer.ts'
 import type { Target } from './transport/target.ts'
@@ -68,10 +69,13 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   })
   takeUpgrades(app, () => true)
   outfitServers(app, listen.maxConnections, listen.tls === undefined ? () => undefined : offerHttp2(app, listen))
+  await app.register(observers)
   await app.register(requestId)
   await app.register(errors, { others: 'answer' })
-  await app.register(observers)
-  await app.register(accessLog, { all: () => app.configuration.inForce.settings.log.access })
+  await app.register(accessLog, {
+    rules: () => app.configuration.inForce.settings.log.access,
+    destination: logStream(),
+  })
   await app.register(algorithms)
   await app.register(events)
   await app.register(snapshot, { pools, routes, clientBodyMs: listen.bodyTimeoutMs, drainMs: settings.reload.drainMs })

@@ -16,6 +16,7 @@ import type { TLSSocket } from 'node:tls'
 
 import type { FastifyInstance } from 'fastify'
 
+import { tellUnreadable } from '../plugins/observers.ts'
 import type { ListenSettings } from './config/settings.ts'
 import { LONGEST_MS } from './config/units.ts'
 import { bareError, ERRORS, EXPECTATION, HEAD_TOO_LARGE, JSON_TYPE } from './errors.ts'
@@ -126,7 +127,7 @@ function sizeOf(rawHeaders: readonly string[]): number {
 function refuse(app: FastifyInstance, response: Http2ServerResponse, status: number, message: string): void {
   const { id, content } = bareError(status, 'SLUICE_BAD_REQUEST', message)
   const client = response.stream.session?.socket.remoteAddress
-  app.log.info({ requestId: id, client, method: response.req.method, status, reason: message }, 'request refused')
+  tellUnreadable(app, { requestId: id, client, status, code: 'SLUICE_BAD_REQUEST', reason: message })
   response.writeHead(status, { 'content-type': JSON_TYPE, 'x-request-id': id }).end(content)
 }
 

@@ -18,6 +18,7 @@ import {
   type RawServerDefault,
 } from 'fastify'
 
+import { tellUnreadable } from '../plugins/observers.ts'
 import { BROWSER_FIELDS } from './admin/cross-site.ts'
 import { CALL_BYTES } from './admin/calls.ts'
 import type { ListenSettings, ListenTlsSettings, Settings } from './config/settings.ts'
@@ -32,7 +33,8 @@ import {
   SluiceError,
   type ErrorCode,
 } from './errors.ts'
-import { logStream } from './log.ts'
+import { errorInLog } from './log/error.ts'
+import { logStream } from './log/stream.ts'
 import { endSlowly, type Peers } from './transport/peer.ts'
 import { routable } from './transport/target.ts'
 import { closeBehindIgnored, takesUpgrade } from './upgrades.ts'
@@ -47,7 +49,7 @@ const REPORT_AFTER_MS = 1000
 export function gatewayOptions(settings: Settings, peers: Peers): Options {
   const { listen, log } = settings
   return {
-    logger: { level: log.level, stream: logStream() },
+    logger: { level: log.level, stream: logStream(), serializers: { err: errorInLog } },
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(peers),
     requestIdHeader: false,
@@ -58,10 +60,13 @@ export function gatewayOptions(settings: Settings, peers: Peers): Options {
     rewriteUrl: ({ url = '' }) => routable(url),
     // A route of ours takes any path; a limit on its length is the head's.
     routerOptions: { maxParamLength: listen.maxHeaderSize },
-    frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) =>
-      sendError(new SluiceError('SLUICE_BAD_REQUEST'), request, reply),
+    frameworkErrors(error: NodeJS.ErrnoException, request: FastifyRequest, reply: FastifyReply) {
+      const { id: requestId, ip: client, server } = request
+      tellUnreadable(server, { requestId, client, status: 400, code: 'SLUICE_BAD_REQUEST', reason: error.code })
+      sendError(new SluiceError('SLUICE_BAD_REQUEST'), request, reply)
+    },
     clientErrorHandler(this: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket) {
-      answerClientError(this.log, error, socket)
+      answerClientError(this, error, socket)
     },
     keepAliveTimeout: listen.keepAliveMs,
     // A long upload is not a slow one; `bodyTimeout` watches the pauses.
@@ -125,7 +130,7 @@ function eachServer(app: FastifyInstance, complete: (server: Server) => void): v
     for (const server of otherServers(app)) {
       complete(server)
       server.on('clientError', (error, socket) => {
-        if (socket instanceof Socket) answerClientError(app.log, error, socket)
+        if (socket instanceof Socket) answerClientError(app, error, socket)
       })
     }
     done()
@@ -159,7 +164,7 @@ export function adminOptions(): Options {
       sendError(new SluiceError('SLUICE_BAD_REQUEST'), request, reply)
     },
     clientErrorHandler(this: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket) {
-      answerClientError(this.log, error, socket)
+      answerClientError(this, error, socket)
     },
   }
 }
@@ -195,18 +200,18 @@ const waitedFor = new WeakMap<Socket, ServerResponse>()
  * What Node's parser refuses gets an answer too, where one can still be read, and the connection is closed. Answers to
  * requests before it come first, whole: it stands behind them.
  */
-function answerClientError(log: FastifyBaseLogger, error: NodeJS.ErrnoException, socket: Socket): void {
+function answerClientError(app: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket): void {
   const answer = answerUnderWay(socket)
   if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
-  else if (answer === undefined) refuse(log, error, socket)
+  else if (answer === undefined) refuse(app, error, socket)
   else if (!answer.req.complete) {
     // The body of the very request that is being answered is at fault.
     if (answer.headersSent) socket.destroy()
-    else refuse(log, error, socket)
+    else refuse(app, error, socket)
   } else if (answer !== waitedFor.get(socket)) {
     // Node reports what comes behind the fault as further faults: one wait is enough for each answer.
     waitedFor.set(socket, answer)
-    answer.once('finish', () => answerClientError(log, error, socket))
+    answer.once('finish', () => answerClientError(app, error, socket))
   }
 }
 
@@ -216,12 +221,12 @@ function answerUnderWay(socket: Socket): ServerResponse | undefined {
   return message instanceof ServerResponse ? message : undefined
 }
 
-function refuse(log: FastifyBaseLogger, error: NodeJS.ErrnoException, socket: Socket): void {
+function refuse(app: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket): void {
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
   const code: ErrorCode = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'SLUICE_CLIENT_TIMEOUT' : 'SLUICE_BAD_REQUEST'
   const status = tooLarge ? 431 : ERRORS[code].status
   const { id, error: reason, content } = bareError(status, code, tooLarge ? HEAD_TOO_LARGE : ERRORS[code].message)
-  log.info({ requestId: id, client: socket.remoteAddress, status, code, reason: error.code }, 'request refused')
+  tellUnreadable(app, { requestId: id, client: socket.remoteAddress, status, code, reason: error.code })
   const answer =
     `HTTP/1.1 ${status} ${reason}\r\nContent-Type: ${JSON_TYPE}\r\nX-Request-Id: ${id}\r\n` +
     `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`
@@ -245,6 +250,8 @@ function trackConnections(app: FastifyInstance, server: Server): void {
   })
   server.on('connection', (socket: Socket) => {
     open.add(socket)
+    // Node remembers it from now on; of a client that has left, the system knows it no more.
+    void socket.remoteAddress
     socket.once('close', () => open.delete(socket))
   })
   reportRefused(server, app.log, 'listen.maxConnections are')
@@ -264,12 +271,14 @@ function reportRefused(server: Server, log: FastifyBaseLogger, all: string): voi
 
 /** What Node would answer in its own words, or not at all: Expect with something else than 100-continue, and CONNECT. */
 function answerOddities(app: FastifyInstance, server: Server): void {
-  server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
+  server.on('checkExpectation', ({ socket }: IncomingMessage, response: ServerResponse) => {
     const { id, content } = bareError(417, 'SLUICE_BAD_REQUEST', EXPECTATION)
+    const client = socket.remoteAddress
+    tellUnreadable(app, { requestId: id, client, status: 417, code: 'SLUICE_BAD_REQUEST', reason: EXPECTATION })
     response.writeHead(417, { 'content-type': JSON_TYPE, 'x-request-id': id, connection: 'close' }).end(content)
   })
   server.on('connect', (_request: IncomingMessage, socket: Socket) => {
     socket.on('error', () => socket.destroy())
-    refuse(app.log, Object.assign(new Error('CONNECT'), { code: 'CONNECT' }), socket)
+    refuse(app, Object.assign(new Error('CONNECT'), { code: 'CONNECT' }), socket)
   })
 }

@@ -51,10 +51,10 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
   // The application waits for requests in its own way; a tunnel would keep it for ever.
   await app.register(lifecycle, { graceMs: () => 0 })
   takeUpgrades(app, (path) => path === prefix || path.startsWith(`${prefix}/`))
+  await app.register(observers)
   await app.register(requestId)
   await app.register(errors, { others: 'leave' })
-  await app.register(observers)
-  await app.register(accessLog, { all: () => false })
+  await app.register(accessLog, { rules: () => undefined })
   await app.register(algorithms)
   for (const [name, factory] of Object.entries(options.algorithms ?? {})) app.algorithms.register(name, factory)
   await app.register(events)

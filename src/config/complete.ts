@@ -10,6 +10,7 @@ import { ordinary } from './object.ts'
 import type { PemReader } from './pem.ts'
 import { routeHost, withoutSlash } from './routes.ts'
 import {
+  Access,
   Active,
   type ActiveConfig,
   Admin,
@@ -61,6 +62,7 @@ import type {
   HealthSettings,
   ListenSettings,
   ListenTlsSettings,
+  LogSettings,
   PassiveSettings,
   PluginSettings,
   PoolSettings,
@@ -76,7 +78,7 @@ export function complete(config: Config, folder: string, pems: PemReader): Setti
   return {
     listen: completeListen(config.listen, pems),
     admin: config.admin === false ? undefined : completeAdmin(config.admin),
-    log: filled(Log, config.log),
+    log: completeLog(config.log),
     shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
     reload: completeReload(config.reload),
     pools: new Map(pools),
@@ -101,6 +103,13 @@ function completeListen(listen: Config['listen'], pems: PemReader): ListenSettin
     maxHeaderSize: bytes(maxHeaderSize),
     tls: completeListenTls(listen?.tls, pems),
   }
+}
+
+function completeLog(config: Config['log']): LogSettings {
+  const { level, access } = filled(Log, config)
+  if (access === false) return { level, access: undefined }
+  const { slow, headers, ...rest } = filled(Access, access === true ? undefined : access)
+  return { level, access: { ...rest, slowMs: ms(slow), headers: headers.map((name) => name.toLowerCase()) } }
 }
 
 function completeAdmin(config: Exclude<Config['admin'], false>): AdminSettings {

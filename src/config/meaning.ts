@@ -5,6 +5,8 @@
 import { existsSync, statSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { isAddressOrRange, isBindable, isLoopback } from './addresses.ts'
+import { SECRET } from '../core/fields.ts'
+import { isToken } from './headers.ts'
 import type { PemReader } from './pem.ts'
 import { judgePools } from './pools.ts'
 import { type Path, show } from './problem.ts'
@@ -18,6 +20,7 @@ export function judge(value: unknown, folder: string, pems: PemReader, findings:
   if (config === undefined) return
   judgeListeners(config, findings)
   judgeListenTls(record(config['listen']) ?? {}, ['listen'], pems, findings)
+  judgeLog(record(record(config['log'])?.['access']) ?? {}, findings)
   judgeReload(record(config['reload']) ?? {}, findings)
   judgePools(record(config['pools']) ?? {}, pems, findings)
   judgeRoutes(config, findings)
@@ -55,6 +58,16 @@ const EVERY_ADDRESS: ReadonlySet<unknown> = new Set(['0.0.0.0', '::'])
 /** A socket on every address leaves no room for another one on the same port. */
 function overlap(a: unknown, b: unknown): boolean {
   return a === b || EVERY_ADDRESS.has(a) || EVERY_ADDRESS.has(b) || [a, b].every((host) => isLoopback(text(host) ?? ''))
+}
+
+function judgeLog(access: Readonly<Record<string, unknown>>, findings: Findings): void {
+  for (const [index, name] of list(access['headers']).entries()) {
+    const written = text(name)
+    if (written === undefined) continue
+    const path = ['log', 'access', 'headers', index]
+    if (!isToken(written)) findings.error(path, `expected the name of a header field, got ${show(written)}`)
+    else if (SECRET.has(written.toLowerCase())) findings.error(path, `the field ${show(written)} is never logged`)
+  }
 }
 
 function judgeReload(reload: Readonly<Record<string, unknown>>, findings: Findings): void {

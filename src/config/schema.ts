@@ -3,6 +3,7 @@
  * the types users write against, the defaults and the schema for editors are all made from this one description.
  */
 import { Type, type Static, type TObject, type TProperties, type TSchema } from 'typebox'
+import { SECRET } from '../core/fields.ts'
 import type { RetryCondition } from '../core/retry.ts'
 import { DURATION_PATTERN, LONGEST_MS, SIZE_PATTERN } from './units.ts'
 
@@ -173,6 +174,28 @@ export const Admin = group('The admin listener: status, metrics, reload and chan
   ),
 })
 
+export const Access = group('Which exchanges have a line in the log, and what is in it.', {
+  sample: share(
+    1,
+    'The share of exchanges that are logged, drawn at random. Those that failed, were answered with 500 or above, or were slow are logged in any case.',
+  ),
+  slow: duration('0s', 0, 'Exchanges that took at least this long are logged in any case. 0s: however long they took.'),
+  query: Type.Optional(
+    Type.Enum(['keep', 'mask', 'drop'], {
+      default: 'keep',
+      description: 'The query behind a path: as it is, with `*` for the values of its parameters, or not at all.',
+    }),
+  ),
+  headers: Type.Optional(
+    Type.Array(Type.String(), {
+      default: [],
+      maxItems: 32,
+      description: `Request fields that are logged, too. Those with secrets cannot be: ${[...SECRET].join(', ')}.`,
+      examples: [['user-agent', 'referer']],
+    }),
+  ),
+})
+
 export const Log = group('What is logged, as JSON on standard output.', {
   level: Type.Optional(
     Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
@@ -180,7 +203,16 @@ export const Log = group('What is logged, as JSON on standard output.', {
       description: 'The least important messages that are still logged.',
     }),
   ),
-  access: Type.Optional(Type.Boolean({ default: true, description: 'Whether every request is logged.' })),
+  access: Type.Optional(
+    Type.Unsafe<boolean | Static<typeof Access>>({
+      ...Access,
+      type: ['object', 'boolean'],
+      default: true,
+      description:
+        'A line for every exchange, with what is in it; false: only for those that the gateway itself had to answer with 500 or above, or that broke off.',
+      'x-expected': 'true, false, or keys such as sample and slow',
+    }),
+  ),
 })
 
 export const Shutdown = group('How the gateway stops on SIGTERM and SIGINT.', {

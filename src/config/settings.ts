@@ -11,7 +11,7 @@ export interface Settings {
   readonly listen: ListenSettings
   /** `undefined` when the admin listener is switched off. */
   readonly admin: AdminSettings | undefined
-  readonly log: { readonly level: LogLevel; readonly access: boolean }
+  readonly log: LogSettings
   readonly shutdown: { readonly delayMs: number; readonly graceMs: number }
   readonly reload: ReloadSettings
   readonly pools: ReadonlyMap<string, PoolSettings>
@@ -35,6 +35,24 @@ export interface GuardSettings {
   readonly errorRate: number
   readonly minimum: number
 }
+
+export interface LogSettings {
+  readonly level: LogLevel
+  /** `undefined` when only failures of the gateway are logged. */
+  readonly access: AccessSettings | undefined
+}
+
+export interface AccessSettings {
+  /** The share of ordinary exchanges that are logged. */
+  readonly sample: number
+  /** From this long on an exchange is none of the ordinary ones; 0: never. */
+  readonly slowMs: number
+  readonly query: QueryInLog
+  /** Names of request fields, in lower case. */
+  readonly headers: readonly string[]
+}
+
+export type QueryInLog = 'keep' | 'mask' | 'drop'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 

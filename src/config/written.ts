@@ -29,7 +29,7 @@ const SIZES: ReadonlySet<unknown> = new Set(['maxHeaderSize', 'maxBodySize', 'bu
 
 /** All but the pools, the routes and the plugins. */
 export function writtenFile({ listen, admin, log, shutdown, reload }: Settings): Group {
-  return { listen, admin: admin ?? false, log, shutdown, reload }
+  return { listen, admin: admin ?? false, log: { ...log, access: log.access ?? false }, shutdown, reload }
 }
 
 /** All but its name and its backends. */

@@ -20,3 +20,6 @@ export const HOP_BY_HOP: readonly string[] = [
   'transfer-encoding',
   'upgrade',
 ]
+
+/** Who may read what was asked is not who may act for who asked. In lower case. */
+export const SECRET: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization', EXPLAIN])

@@ -32,6 +32,7 @@ export interface Sights {
   readonly pools: () => Iterable<PoolEntry>
   readonly lastReloadOk: () => boolean
   readonly openConnections: () => number
+  readonly logLinesLost: () => number
 }
 
 const STATES: readonly State[] = ['healthy', 'degraded', 'unhealthy', 'warming', 'draining', 'disabled']
@@ -131,7 +132,7 @@ function ofBackends(figures: Figures, sights: Sights): Metric[] {
   ]
 }
 
-function ofGateway(figures: Figures, { lastReloadOk, openConnections }: Sights): Metric[] {
+function ofGateway(figures: Figures, { lastReloadOk, openConnections, logLinesLost }: Sights): Metric[] {
   return [
     counters(
       'sluice_config_reloads_total',
@@ -141,6 +142,10 @@ function ofGateway(figures: Figures, { lastReloadOk, openConnections }: Sights):
     ),
     single('sluice_config_last_reload_success', '1 when the last of them did.', () => (lastReloadOk() ? 1 : 0)),
     single('sluice_open_connections', 'Connections of clients that are open.', openConnections),
+    {
+      ...single('sluice_log_lines_lost_total', 'Lines of the log that could not be written.', logLinesLost),
+      type: 'counter',
+    },
   ]
 }
 

@@ -14,11 +14,7 @@ const NONE = 'none'
 
 export interface FiguresContent {
   readonly pools: ReadonlyMap<string, PoolEntry>
-  readonly routes: ReadonlyArray<{
-    readonly path: string
-    readonly host: string | undefined
-    readonly forwarding: Forwarding
-  }>
+  readonly routes: ReadonlyArray<{ readonly forwarding: Forwarding }>
 }
 
 export interface BackendFigures {
@@ -69,9 +65,9 @@ export class Figures {
     const names = [...pools]
     this.#pools = new Map(names.map(([name, { pool }]) => [name, this.#poolFigures(name, pool.members)]))
     const next = new Map([[NONE, this.#none]])
-    for (const { path, host = '', forwarding } of routes) {
+    for (const { forwarding } of routes) {
       const { name } = forwarding.pool
-      const label = host + path
+      const label = forwarding.route
       const before = this.#routes.get(label)
       const route = next.get(label) ?? routeFigures(label, before)
       next.set(label, route)

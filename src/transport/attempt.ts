@@ -27,6 +27,8 @@ export class Attempt implements Call {
   readonly #connections: Connections
   connection: Connection | undefined
   sentAt = 0
+  servedAt = 0
+  writtenAt = 0
   readonly method: string
   readonly head: string
   readonly repeatable: boolean
@@ -39,6 +41,8 @@ export class Attempt implements Call {
   outcome: number | FailureKind | undefined
   /** How long it took until then, in milliseconds. */
   ms = 0
+  /** From the end of the request to the head of the answer; undefined when none came. */
+  firstByteMs: number | undefined
 
   /** @throws {SluiceError} when the request may not be forwarded; the lease is then still the caller's */
   constructor(exchange: Exchange, lease: Lease, connections: Connections | undefined, decider: Decider) {
@@ -70,6 +74,21 @@ export class Attempt implements Call {
 
   get record(): Try {
     return { backend: this.lease.member.id, outcome: this.outcome, ms: Math.round(this.ms * 10) / 10 }
+  }
+
+  /** How long it waited for a connection. */
+  get queueMs(): number {
+    return this.servedAt === 0 ? this.#lastedMs : this.servedAt - this.#startedAt
+  }
+
+  /** How long the connection took to be made; 0 for one that was kept. */
+  get connectMs(): number {
+    if (this.servedAt === 0) return 0
+    return this.writtenAt === 0 ? this.#lastedMs - this.queueMs : this.writtenAt - this.servedAt
+  }
+
+  get #lastedMs(): number {
+    return this.ms === 0 ? performance.now() - this.#startedAt : this.ms
   }
 
   send(): void {
@@ -178,6 +197,7 @@ export class Attempt implements Call {
     const now = performance.now()
     this.outcome ??= outcome
     if (this.ms === 0) this.ms = now - this.#startedAt
+    if (typeof outcome === 'number') this.firstByteMs = now - this.sentAt
     // What never got as far as being sent took no time of the backend's.
     this.lease.settle(verdict, this.sentAt === 0 ? 0 : now - this.sentAt, now)
   }

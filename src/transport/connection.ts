@@ -18,6 +18,10 @@ export interface Call {
    * is no time of the backend's. The connection's to set.
    */
   sentAt: number
+  /** When a connection, new or kept, began to serve it; 0 before. The connection's to set. */
+  servedAt: number
+  /** When it began to be written, once connected; 0 before. The connection's to set. */
+  writtenAt: number
   readonly method: string
   /** The request head as latin1, ready to be written, with the empty line. */
   readonly head: string
@@ -209,6 +213,7 @@ export class Connection {
     this.#socket.on('error', (error) => this.#onError(error))
     this.#socket.on('close', () => this.#onError(undefined))
     this.#activity = performance.now()
+    call.servedAt = this.#activity
     this.#arm(this.#deadline(call))
   }
 
@@ -270,6 +275,8 @@ export class Connection {
     const { body } = call
     this.#activity = performance.now()
     call.sentAt = this.#activity
+    call.writtenAt = this.#activity
+    if (this.#served > 0) call.servedAt = this.#activity
     this.#headBy = call.headBy
     this.#socket.write(call.head, 'latin1')
     if (body === undefined) {

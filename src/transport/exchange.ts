@@ -82,7 +82,7 @@ export class Exchange implements RequestInfo {
   readonly forwarding: Forwarding
   readonly path: string
   readonly peer: Peer
-  readonly startedAt = performance.now()
+  readonly startedAt: number
   /** The backends that were tried and failed. */
   tried: Set<Backend> | undefined
   /** The attempts that failed and were followed by another one. */
@@ -102,6 +102,10 @@ export class Exchange implements RequestInfo {
   attempt: Attempt | undefined
   /** How many attempts were made. */
   attempts = 0
+  /** What backends sent of the answer's content. */
+  bytesOut = 0
+  /** Called when the client's response has closed. */
+  onClose: ((exchange: Exchange) => void) | undefined
   /** Whether the answer must take the way through Fastify, because hooks of the application want to see it. */
   readonly throughHooks: boolean
   /** Where the answer goes then. */
@@ -133,6 +137,7 @@ export class Exchange implements RequestInfo {
   ) {
     this.request = request
     this.reply = reply
+    this.startedAt = request.startedAt
     this.raw = request.raw
     this.res = reply.raw
     this.forwarding = forwarding
@@ -289,6 +294,7 @@ export class Exchange implements RequestInfo {
       return this.end('')
     }
     this.#writeHead(head)
+    this.bytesOut += content.length
     this.res.end(content, 'latin1')
     this.#wire.expire(this.res, this.forwarding.limits.clientMs)
   }
@@ -311,6 +317,7 @@ export class Exchange implements RequestInfo {
 
   /** @returns false when the client cannot keep up; the attempt is told when it can */
   write(chunk: Buffer): boolean {
+    this.bytesOut += chunk.length
     if (this.#stream !== undefined) return this.#stream.push(chunk)
     const out = this.#tunnel ?? this.res
     if (out.write(chunk)) return true

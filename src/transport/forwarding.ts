@@ -12,6 +12,8 @@ import type { PoolEntry } from './pool-entry.ts'
 import type { Rewrite } from './target.ts'
 
 export interface Forwarding {
+  /** The route's host and path, as they are configured. */
+  readonly route: string
   readonly pool: Pool
   readonly connections: ReadonlyMap<Backend, Connections>
   readonly retry: RetryRules
@@ -40,6 +42,7 @@ export interface CompiledRules {
 }
 
 export interface ForwardingRules {
+  readonly host: string | undefined
   readonly path: string
   readonly rewrite: Rewrite | undefined
   readonly requestHeaders: HeaderRules | undefined
@@ -59,6 +62,7 @@ export function compileForwarding(
   const { settings, pool, connections, budget } = entry
   const { timeouts, retry, hostHeader, forwarded } = settings
   return {
+    route: `${rules.host ?? ''}${rules.path}`,
     pool,
     connections,
     retry,

@@ -75,6 +75,8 @@ export class HttpProbe implements Probe {
 class CheckCall implements Call {
   connection: Connection | undefined
   sentAt = 0
+  servedAt = 0
+  writtenAt = 0
   readonly method: string
   readonly head: string
   readonly body = undefined

@@ -37,7 +37,7 @@ void t.test('the smallest configuration, with every default', async (test) => {
       via: true,
     },
     admin: { host: '127.0.0.1', port: 9090, token: '', hosts: [] },
-    log: { level: 'info', access: true },
+    log: { level: 'info', access: { sample: 1, slowMs: 0, query: 'keep', headers: [] } },
     shutdown: { delayMs: 0, graceMs: 30_000 },
     reload: { watch: true, drainMs: 300_000, keep: 10, save: false, guard: undefined },
     pools: new Map([

@@ -58,7 +58,8 @@ void t.test(
     )
     test.equal(settings?.listen.port, 8081)
     test.equal(settings?.listen.headersTimeoutMs, 8081)
-    test.equal(settings?.log.access, false)
+    test.equal(settings?.log.access, undefined)
+    test.ok(settings !== undefined)
     test.equal(settings?.admin?.token, '8081')
     test.equal(check(`${POOLS}admin: \${OFF}`).settings?.admin, undefined)
     test.equal(

@@ -86,11 +86,13 @@ void t.test('its defaults are those of the settings', async (test) => {
   const web = settings.pools.get('web')
   const retry = pool?.properties?.['retry']?.properties
   const health = pool?.properties?.['health']?.properties
+  const { access, ...log } = schema.properties?.['log']?.properties ?? {}
   const { expect, headers, ...active } = health?.['active']?.properties ?? {}
   const pairs: ReadonlyArray<readonly [Schema | undefined, object | undefined]> = [
     [schema.properties?.['listen'], settings.listen],
     [schema.properties?.['admin'], settings.admin],
-    [schema.properties?.['log'], settings.log],
+    [{ properties: log }, settings.log],
+    [access, settings.log.access],
     [schema.properties?.['shutdown'], settings.shutdown],
     [pool?.properties?.['timeouts'], web?.timeouts],
     [pool?.properties?.['connections'], web?.connections],

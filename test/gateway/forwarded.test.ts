@@ -52,7 +52,7 @@ void test('FW-04 the client is the first address from the right that is no trust
   const server = await backend(t)
   const config = { listen: { trustedProxies: [HERE, '10.0.0.0/8'] } }
   const { port, app } = await gatewayTo(t, [server], {}, config)
-  app.observers.push(({ ip }) => void clients.push(ip))
+  app.observers.push({ exchange: ({ ip }) => void clients.push(ip) })
   const chains = [
     '6.6.6.6, 1.2.3.4, 10.0.0.7',
     '1.2.3.4',

@@ -572,7 +572,7 @@ async function build(t: Test): Promise<World> {
     next()
     signals.give(`head ${request.url.split('/')[3]}`)
   })
-  app.observers.push(({ path, outcome }) => outcomes.add(`${kindIn(path)}: ${outcome}`))
+  app.observers.push({ exchange: ({ path, outcome }) => outcomes.add(`${kindIn(path)}: ${outcome}`) })
   app.server.on('connection', (socket: Socket) => {
     accepted.add('open')
     socket.on('close', () => accepted.add('open', -1))

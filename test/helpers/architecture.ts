@@ -12,6 +12,7 @@ const LAYERS: ReadonlyArray<readonly [layer: string, files: RegExp]> = [
   ['plugins', /^plugins\//],
   ['admin', /^src\/admin\//],
   ['metrics', /^src\/metrics\//],
+  ['log', /^src\/log\//],
   ['transport', /^src\/transport\//],
   ['config', /^src\/config\//],
   ['routing', /^src\/routing\//],

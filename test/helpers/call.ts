@@ -8,6 +8,8 @@ import type { ResponseHead } from '../../src/transport/response-head.ts'
 export class BareGet implements Call {
   connection: Connection | undefined
   sentAt = 0
+  servedAt = 0
+  writtenAt = 0
   readonly method = 'GET'
   readonly head: string
   readonly body = undefined

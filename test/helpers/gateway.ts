@@ -78,6 +78,7 @@ class LogBook {
     for (const level of ['info', 'warn', 'error'] as const) {
       Object.assign(app.log, { [level]: (entry: unknown, message: unknown) => this.#add(level, entry, message) })
     }
+    app.accessLog.write = (level, fields, message) => this.#add(level, JSON.parse(`{${fields}}`), message)
   }
 
   #add(level: LogLine['level'], entry: unknown, message: unknown): void {

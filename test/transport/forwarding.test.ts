@@ -38,7 +38,14 @@ function compile(rules: Partial<ForwardingRules>): Forwarding {
   const clock = new VirtualClock()
   const algorithm = roundRobin(undefined, { clock, random: () => 0 })
   const pool = new Pool({ name: 'web', members: [], algorithm, clock, onAlgorithmError: () => {} })
-  const all = { path: '/*', rewrite: undefined, requestHeaders: undefined, responseHeaders: undefined, ...rules }
+  const all = {
+    host: undefined,
+    path: '/*',
+    rewrite: undefined,
+    requestHeaders: undefined,
+    responseHeaders: undefined,
+    ...rules,
+  }
   const budget = new RetryBudget(SETTINGS.retry.budget, clock)
   return compileForwarding(all, { settings: SETTINGS, pool, connections: new Map(), budget }, 3)
 }

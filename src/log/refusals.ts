@@ -13,17 +13,19 @@ interface Burst {
 
 export class Refusals {
   readonly #log: FastifyBaseLogger
+  readonly #level: 'info' | 'warn'
   readonly #bursts = new Map<string, Burst>()
 
-  constructor(log: FastifyBaseLogger) {
+  constructor(log: FastifyBaseLogger, level: 'info' | 'warn') {
     this.#log = log
+    this.#level = level
   }
 
   /** @param message what has happened, in words that are few and fixed */
   add(message: string, entry: object): void {
     const burst = this.#bursts.get(message)
     if (burst === undefined) {
-      this.#log.warn(entry, message)
+      this.#log[this.#level](entry, message)
       this.#gather(message)
     } else {
       burst.count++
@@ -37,7 +39,7 @@ export class Refusals {
     setTimeout(() => {
       this.#bursts.delete(message)
       if (burst.count === 0) return
-      this.#log.warn({ ...burst.latest, count: burst.count }, `${message}, repeatedly; this is the latest`)
+      this.#log[this.#level]({ ...burst.latest, count: burst.count }, `${message}, repeatedly; this is the latest`)
       this.#gather(message)
     }, EVERY_MS).unref()
   }

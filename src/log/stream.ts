@@ -1,0 +1,183 @@
+/**
+ * Where the log goes: standard output, readable for people on a terminal, else JSON, one object a line, gathered into
+ * few writes that never block the event loop. What is gathered is written at the latest when the process ends; what a
+ * disk or a reader is too slow for is lost, counted, and told of.
+ */
+import fs from 'node:fs'
+
+import type { DestinationStream } from 'pino'
+import pretty from 'pino-pretty'
+
+import { escapeControls, showControls } from './text.ts'
+
+// A line a request: written one by one, that is a system call a request and a quarter of its processor time.
+const GATHER_CHARACTERS = 32_768
+// How long a line may lie here when few others come.
+const FLUSH_AFTER_MS = 50
+// What is kept while nobody reads; beyond it lines are lost rather than memory.
+const MAX_BYTES = 16 * 1024 ** 2
+// When it could not be written.
+const RETRY_AFTER_MS = 100
+// At the end, a reader that has not kept up gets a second, but not for ever.
+const LAST_RETRY_AFTER_MS = 10
+const LAST_RETRIES = 100
+const LINE_END = 0x0a
+
+export interface LogDestination extends DestinationStream {
+  /** Lines that were never written. */
+  readonly lost: number
+  /** The same as `write`, for a line that has no control characters in it. */
+  writeClean(line: string): void
+  /** @param listener told how many lines were lost, once there is room again; @returns ends it */
+  onLost(listener: (lines: number) => void): () => void
+}
+
+/**
+ * Ours, and not pino's own destination: that one measures all it has gathered again with every line, which was half of
+ * what a line cost; and at the end of the process it tries for ever to write what a full disk does not take.
+ */
+export class LogStream implements LogDestination {
+  lost = 0
+  readonly #fd: number
+  readonly #listeners = new Set<(lines: number) => void>()
+  #gathered = ''
+  #timer: NodeJS.Timeout | undefined
+  /** What waits to be written, the first of it on its way. */
+  readonly #waiting: Buffer[] = []
+  #waitingBytes = 0
+  #writing = false
+  #untold = 0
+  #failing = false
+
+  constructor(fd: number) {
+    this.#fd = fd
+    // Also when the event loop has nothing left to do but to write this.
+    process.on('beforeExit', () => this.#flush())
+    process.on('exit', () => this.#writeTheRest())
+  }
+
+  write(line: string): void {
+    this.writeClean(escapeControls(line))
+  }
+
+  writeClean(line: string): void {
+    this.#gathered += line
+    if (this.#gathered.length >= GATHER_CHARACTERS) this.#flush()
+    else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_AFTER_MS).unref()
+  }
+
+  onLost(listener: (lines: number) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#enqueue()
+    if (!this.#writing) this.#writeNext()
+  }
+
+  #enqueue(): void {
+    if (this.#gathered === '') return
+    const piece = Buffer.from(this.#gathered)
+    this.#gathered = ''
+    if (this.#waitingBytes + piece.length > MAX_BYTES) this.#lose(piece)
+    else {
+      this.#waiting.push(piece)
+      this.#waitingBytes += piece.length
+    }
+  }
+
+  #writeNext(): void {
+    const [first] = this.#waiting
+    this.#writing = first !== undefined
+    if (first !== undefined) fs.write(this.#fd, first, (error, bytes) => this.#onWritten(error, bytes))
+    else if (this.#untold > 0) this.#tellOfLosses()
+  }
+
+  #onWritten(error: NodeJS.ErrnoException | null, bytes: number): void {
+    if (error === null) {
+      this.#failing = false
+      this.#take(bytes)
+      return this.#writeNext()
+    }
+    // A pipe that does not block, and is full, says so.
+    if (!isPassing(error)) this.#complain(error)
+    setTimeout(() => this.#writeNext(), RETRY_AFTER_MS).unref()
+  }
+
+  /** So many bytes of the first piece are written. */
+  #take(bytes: number): void {
+    const [first] = this.#waiting
+    if (first === undefined) return
+    this.#waitingBytes -= bytes
+    if (bytes < first.length) this.#waiting[0] = first.subarray(bytes)
+    else this.#waiting.shift()
+  }
+
+  /** At the end of the process, when nothing happens any more that is not done at once. */
+  #writeTheRest(): void {
+    this.#enqueue()
+    let retries = LAST_RETRIES
+    for (let [first] = this.#waiting; first !== undefined && retries > 0; [first] = this.#waiting) {
+      try {
+        this.#take(fs.writeSync(this.#fd, first))
+      } catch (error) {
+        if (!isPassing(error)) return this.#complain(error)
+        retries--
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_RETRY_AFTER_MS)
+      }
+    }
+  }
+
+  #lose(piece: Buffer): void {
+    let lines = 0
+    for (let at = piece.indexOf(LINE_END); at !== -1; at = piece.indexOf(LINE_END, at + 1)) lines++
+    this.lost += lines
+    this.#untold += lines
+  }
+
+  #tellOfLosses(): void {
+    const lines = this.#untold
+    this.#untold = 0
+    for (const listener of this.#listeners) listener(lines)
+  }
+
+  /** Once until it can be written again: there is nowhere else to say it. */
+  #complain(error: unknown): void {
+    if (this.#failing) return
+    this.#failing = true
+    console.error(`the log cannot be written: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EAGAIN' || error.code === 'EBUSY')
+}
+
+/** For people: what would move their cursor or pass for another line is shown as what it is. */
+class Terminal implements LogDestination {
+  readonly lost = 0
+  readonly #pretty = pretty({ sync: true, ignore: 'pid,hostname' })
+
+  write(line: string): void {
+    this.#pretty.write(showControls(line))
+  }
+
+  writeClean(line: string): void {
+    this.#pretty.write(line)
+  }
+
+  onLost(): () => void {
+    return () => undefined
+  }
+}
+
+let shared: LogDestination | undefined
+
+/** The same for all gateways of a process: two writers to one descriptor could mix their lines. */
+export function logStream(): LogDestination {
+  shared ??= process.stdout.isTTY ? new Terminal() : new LogStream(1)
+  return shared
+}
