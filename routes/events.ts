@@ -1,16 +1,25 @@
 /**
  * What has changed in the gateway by itself or by hand: the last events as JSON, or one after the other as they come, as
- * server-sent events (WHATWG HTML, section 9.2), which go on where a client that comes back left off.
+ * server-sent events (WHATWG HTML, section 9.2), which go on where a client that comes back left off; between them, when
+ * asked by `?figures=1s`, how everything stands, in that rhythm (src/metrics/feed.ts).
  */
 import type { ServerResponse } from 'node:http'
 
 import type { FastifyInstance } from 'fastify'
 
 import type { GatewayEvent } from '../plugins/events.ts'
+import { formatDuration, parseDuration } from '../src/config/units.ts'
+import { errorBody } from '../src/errors.ts'
+import { Feeds, LONGEST_MS, SHORTEST_MS } from '../src/metrics/feeds.ts'
 
 export interface EventsOptions {
   /** The gateway that it tells of. */
   readonly gateway: FastifyInstance
+  readonly version: string
+}
+
+interface Get {
+  readonly Querystring: { readonly figures?: unknown }
 }
 
 /** Proxies in between close what is silent for a minute, and a client that is gone shows when it is written to. */
@@ -18,16 +27,28 @@ const BEAT_MS = 15_000
 /** A client that does not read is cut off; it may come back and ask for what it missed. */
 const MOST_UNREAD = 1024 ** 2
 
-export default function events(app: FastifyInstance, { gateway }: EventsOptions, done: () => void): void {
+export default function events(app: FastifyInstance, { gateway, version }: EventsOptions, done: () => void): void {
   const streams = new Set<ServerResponse>()
-  app.get('/events', (request, reply) => {
+  const feeds = new Feeds(gateway.figures, {
+    pools: () => gateway.snapshot.pools,
+    hash: () => gateway.configuration.inForce.hash,
+    openConnections: () => gateway.lifecycle.open.size,
+    version,
+    startedAt: gateway.lifecycle.startedAt,
+  })
+  app.get<Get>('/events', (request, reply) => {
+    const { figures } = request.query
+    const everyMs = figures === undefined ? undefined : rhythmOf(figures)
+    if (figures !== undefined && everyMs === undefined) {
+      return reply.code(400).send(errorBody(400, 'SLUICE_BAD_REQUEST', WRONG_RHYTHM, request.id))
+    }
     if (request.headers.accept?.includes('text/event-stream') !== true) return reply.send(gateway.events.latest)
     reply.hijack()
     const last = Number(request.headers['last-event-id'] ?? NaN)
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value)
     }
-    stream(reply.raw, last)
+    stream(reply.raw, last, everyMs)
     return reply
   })
   app.addHook('preClose', (closing) => {
@@ -36,20 +57,29 @@ export default function events(app: FastifyInstance, { gateway }: EventsOptions,
   })
   done()
 
-  function stream(response: ServerResponse, last: number): void {
+  function stream(response: ServerResponse, last: number, everyMs: number | undefined): void {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     const missed = Number.isNaN(last) ? gateway.events.latest : gateway.events.latest.filter(({ id }) => id > last)
     // At once, also when there is nothing to tell: the client learns that it is connected.
     response.write(`retry: 1000\n\n${missed.map(written).join('')}`)
     const stopListening = gateway.events.listen((event) => write(response, written(event)))
+    const stopFigures = everyMs === undefined ? undefined : feeds.listen(everyMs, (text) => write(response, text))
     const beat = setInterval(() => write(response, ':\n\n'), BEAT_MS)
     streams.add(response)
     response.on('close', () => {
       stopListening()
+      stopFigures?.()
       clearInterval(beat)
       streams.delete(response)
     })
   }
+}
+
+const WRONG_RHYTHM = `Expected figures to be from ${formatDuration(SHORTEST_MS)} to ${formatDuration(LONGEST_MS)}, such as 1s`
+
+function rhythmOf(value: unknown): number | undefined {
+  const ms = parseDuration(value)
+  return ms !== undefined && ms >= SHORTEST_MS && ms <= LONGEST_MS ? ms : undefined
 }
 
 function write(response: ServerResponse, text: string): void {

@@ -91,6 +91,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     peers,
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
+    tracing: () => app.configuration.inForce.settings.tracing,
     find,
     explain: explainer(app, settings.admin ? settings.admin.token : ''),
   })
@@ -106,7 +107,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     await adminApp.register(metricsRoute, { gateway: app })
     await adminApp.register(backends, { gateway: app })
     await adminApp.register(explain, { gateway: app })
-    await adminApp.register(eventRoutes, { gateway: app })
+    await adminApp.register(eventRoutes, { gateway: app, version: VERSION })
     await adminApp.register(configurationRoutes, {
       gateway: app,
       read: (content, kind) => read(app, content, kind, origin),

@@ -16,7 +16,7 @@ import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
 import proxy from '../routes/proxy.ts'
 import { checkObject, ConfigError, type Problem } from './config/check.ts'
-import type { PoolConfig, RouteConfig } from './config/schema.ts'
+import type { Config, PoolConfig, RouteConfig } from './config/schema.ts'
 import type { AlgorithmFactory } from './core/algorithms/algorithm.ts'
 import { pseudonym } from './listener.ts'
 import { Peers } from './transport/peer.ts'
@@ -30,6 +30,8 @@ export interface MountOptions extends Pick<RouteConfig, 'rewrite' | 'requestHead
   readonly trustedProxies?: readonly string[]
   /** The longest pause between two pieces of a client's body, such as '30s' (the default). */
   readonly bodyTimeout?: string | number
+  /** What is done about traces: see `tracing` of the configuration. */
+  readonly tracing?: NonNullable<Config['tracing']>
   /** Algorithms of the application's own, by name. */
   readonly algorithms?: Readonly<Record<string, AlgorithmFactory<never>>>
 }
@@ -38,10 +40,12 @@ export interface MountOptions extends Pick<RouteConfig, 'rewrite' | 'requestHead
 export async function sluice(app: FastifyInstance, options: MountOptions): Promise<void> {
   const { prefix } = app
   refuseUnknown(options, prefix)
-  const { pool, trustedProxies = [], bodyTimeout = '30s', rewrite, requestHeaders, responseHeaders } = options
+  const { pool, trustedProxies = [], bodyTimeout = '30s', tracing = {} } = options
+  const { rewrite, requestHeaders, responseHeaders } = options
   const rules = Object.entries({ rewrite, requestHeaders, responseHeaders }).filter(([, rule]) => rule !== undefined)
   const { settings, problems } = checkObject({
     listen: { trustedProxies: [...trustedProxies], bodyTimeout },
+    tracing,
     pools: { pool },
     routes: [{ path: `${prefix}/*`, pool: 'pool', ...Object.fromEntries(rules) }],
   })
@@ -65,6 +69,7 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
     peers: new Peers(listen.trustedProxies),
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
+    tracing: () => settings.tracing,
     find: () => app.snapshot.routes[0]?.forwarding,
   })
 }
@@ -77,6 +82,7 @@ const OPTIONS: ReadonlySet<string> = new Set([
   'responseHeaders',
   'trustedProxies',
   'bodyTimeout',
+  'tracing',
   'algorithms',
   'prefix',
   'logLevel',

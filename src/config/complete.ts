@@ -51,6 +51,7 @@ import {
   Reload,
   Shutdown,
   Timeouts,
+  Tracing,
 } from './schema.ts'
 import type {
   ActiveSettings,
@@ -79,6 +80,7 @@ export function complete(config: Config, folder: string, pems: PemReader): Setti
     listen: completeListen(config.listen, pems),
     admin: config.admin === false ? undefined : completeAdmin(config.admin),
     log: completeLog(config.log),
+    tracing: filled(Tracing, config.tracing),
     shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
     reload: completeReload(config.reload),
     pools: new Map(pools),

@@ -215,6 +215,30 @@ export const Log = group('What is logged, as JSON on standard output.', {
   ),
 })
 
+export const Tracing = group('What is done about traces that go through (W3C Trace Context).', {
+  propagate: Type.Optional(
+    Type.Boolean({
+      default: true,
+      description:
+        'Whether backends get a traceparent with a span id of the attempt, in the trace of the client or in a new one. ' +
+        '`false`: traceparent and tracestate go on as they came.',
+    }),
+  ),
+  accept: Type.Optional(
+    Type.Enum(['everyone', 'trusted'], {
+      default: 'everyone',
+      description:
+        "Whose traces are continued: everyone's, or only those of the proxies in `listen.trustedProxies`. For others a new " +
+        'one begins.',
+    }),
+  ),
+  sample: share(
+    1,
+    'The share of the new traces that is marked to be recorded. What a trusted proxy has decided is kept; what anybody ' +
+      'else wants recorded is so in this share of cases, what they do not want is not.',
+  ),
+})
+
 export const Shutdown = group('How the gateway stops on SIGTERM and SIGINT.', {
   delay: duration('0s', 0, 'How long it goes on serving while it already says that it is not ready.'),
   grace: duration('30s', 0, 'How long requests in flight may take to end before they are cut off.'),
@@ -683,6 +707,7 @@ export const ConfigSchema = Type.Object(
     listen: Type.Optional(Listen),
     admin: Type.Optional(orFalse(Admin)),
     log: Type.Optional(Log),
+    tracing: Type.Optional(Tracing),
     shutdown: Type.Optional(Shutdown),
     reload: Type.Optional(Reload),
     pools: Type.Record(Type.String(), Pool, {

@@ -12,11 +12,21 @@ export interface Settings {
   /** `undefined` when the admin listener is switched off. */
   readonly admin: AdminSettings | undefined
   readonly log: LogSettings
+  readonly tracing: TracingSettings
   readonly shutdown: { readonly delayMs: number; readonly graceMs: number }
   readonly reload: ReloadSettings
   readonly pools: ReadonlyMap<string, PoolSettings>
   readonly routes: readonly RouteSettings[]
   readonly plugins: readonly PluginSettings[]
+}
+
+export interface TracingSettings {
+  /** Whether traceparent and tracestate are ours to write; else they go on as they came. */
+  readonly propagate: boolean
+  /** Whose traces are continued: those of others are begun anew. */
+  readonly accept: 'everyone' | 'trusted'
+  /** Share of the traces that are recorded, where nobody who is trusted has decided. */
+  readonly sample: number
 }
 
 export interface ReloadSettings {

@@ -26,8 +26,9 @@ export function exchangeFields(exchange: Exchange, access: AccessSettings, ms: n
   const { request, raw, res, forwarding, attempt, outcome, error, body } = exchange
   const status = outcome === 'aborted' ? CLIENT_GONE : res.statusCode
   const bytesOut = outcome === 'refused' ? ownBytes(exchange.reply, exchange.method) : exchange.bytesOut
+  const trace = exchange.trace === undefined ? '' : `"traceId":"${exchange.trace.traceId}",`
   let fields =
-    `"requestId":"${request.id}","client":${quote(exchange.ip)},"peer":${quote(exchange.peer.ip)}` +
+    `"requestId":"${request.id}",${trace}"client":${quote(exchange.ip)},"peer":${quote(exchange.peer.ip)}` +
     `,"method":"${exchange.method}","path":${quote(exchange.path + shown(exchange.query, access.query))}` +
     `,"status":${status},"outcome":"${outcome}"` +
     `,"route":${quote(forwarding.route)},"pool":${quote(forwarding.pool.name)}`

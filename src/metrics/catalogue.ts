@@ -35,8 +35,8 @@ export interface Sights {
   readonly logLinesLost: () => number
 }
 
-const STATES: readonly State[] = ['healthy', 'degraded', 'unhealthy', 'warming', 'draining', 'disabled']
-const BREAKER_STATES: readonly BreakerState[] = ['closed', 'open', 'half-open']
+export const STATES: readonly State[] = ['healthy', 'degraded', 'unhealthy', 'warming', 'draining', 'disabled']
+export const BREAKER_STATES: readonly BreakerState[] = ['closed', 'open', 'half-open']
 const NO_LABELS: Labels = {}
 
 export function catalogue(figures: Figures, sights: Sights): readonly Metric[] {

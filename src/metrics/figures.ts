@@ -7,7 +7,7 @@ import type { Exchange, Try } from '../transport/exchange.ts'
 import type { Forwarding } from '../transport/forwarding.ts'
 import type { PoolEntry } from '../transport/pool-entry.ts'
 import { lastOutcomeOf, outcomeOf, reasonOf, STATUSES, statusOf } from './outcomes.ts'
-import { Durations, Tally } from './series.ts'
+import { Durations, Latencies, Tally } from './series.ts'
 
 /** Of requests that no route takes. */
 const NONE = 'none'
@@ -20,6 +20,8 @@ export interface FiguresContent {
 export interface BackendFigures {
   readonly labels: { readonly pool: string; readonly backend: string }
   readonly attempts: Tally
+  /** To response headers; for those who look at one backend. */
+  readonly latencies: Latencies
 }
 
 export interface PoolFigures {
@@ -45,6 +47,8 @@ interface RequestFigures {
 
 export class Figures {
   readonly reloads = new Tally(['success', 'failure'])
+  /** Of all requests that have ended: routes come and go. */
+  readonly statuses = new Tally(STATUSES)
   readonly #none = routeFigures(NONE, undefined)
   readonly #unrouted = requestFigures(this.#none, NONE, undefined)
   #pools: ReadonlyMap<string, PoolFigures> = new Map()
@@ -83,20 +87,26 @@ export class Figures {
     const bound = this.#bound.get(exchange.forwarding)
     if (bound === undefined) return
     const { requests, pool } = bound
-    requests.statuses.add(statusOf(exchange))
+    const status = statusOf(exchange)
+    this.statuses.add(status)
+    requests.statuses.add(status)
     requests.durations.observe(performance.now() - exchange.startedAt)
     const { attempt, tries } = exchange
     if (attempt === undefined) return
     if (tries !== undefined) countRetried(pool, exchange.allTries.slice(0, -1))
-    pool.backends.get(attempt.lease.member.id)?.attempts.add(lastOutcomeOf(exchange))
+    const backend = pool.backends.get(attempt.lease.member.id)
+    backend?.attempts.add(lastOutcomeOf(exchange))
     // Others had no response headers to be timed to.
-    if (typeof attempt.outcome === 'number') pool.durations.observe(attempt.ms)
+    if (typeof attempt.outcome !== 'number') return
+    pool.durations.observe(attempt.ms)
+    backend?.latencies.observe(attempt.ms)
   }
 
   /** A request has ended that never became an exchange; `forwarding` of the route that would have taken it, if any. */
   request(forwarding: Forwarding | undefined, status: string, ms: number): void {
     const requests =
       forwarding === undefined ? this.#unrouted : (this.#bound.get(forwarding)?.requests ?? this.#unrouted)
+    this.statuses.add(status)
     requests.statuses.add(status)
     requests.durations.observe(ms)
   }
@@ -105,7 +115,7 @@ export class Figures {
     const before = this.#pools.get(name)
     const backends = members.map(({ id }): [string, BackendFigures] => {
       const labels = { pool: name, backend: id }
-      return [id, before?.backends.get(id) ?? { labels, attempts: new Tally(['2xx']) }]
+      return [id, before?.backends.get(id) ?? { labels, attempts: new Tally(['2xx']), latencies: new Latencies() }]
     })
     return {
       labels: before?.labels ?? { pool: name },
@@ -117,10 +127,13 @@ export class Figures {
 }
 
 function countRetried(pool: PoolFigures, tries: readonly Try[]): void {
-  for (const { backend, outcome, ms } of tries) {
-    pool.backends.get(backend)?.attempts.add(outcomeOf(outcome))
+  for (const { backend: id, outcome, ms } of tries) {
+    const backend = pool.backends.get(id)
+    backend?.attempts.add(outcomeOf(outcome))
     pool.retries.add(reasonOf(outcome))
-    if (typeof outcome === 'number') pool.durations.observe(ms)
+    if (typeof outcome !== 'number') continue
+    pool.durations.observe(ms)
+    backend?.latencies.observe(ms)
   }
 }
 

@@ -31,6 +31,15 @@ export function outcomeOf(outcome: number | FailureKind | undefined): string {
   return outcome === undefined || outcome === 'client-gone' ? ABORTED : outcome
 }
 
+const FAILED: ReadonlySet<string> = new Set(
+  Object.entries(FAILURES).flatMap(([kind, { verdict }]) => (verdict === 'ignored' ? [] : [kind])),
+)
+
+/** Whether an outcome, in that word, is held against the backend. */
+export function isFailure(outcome: string): boolean {
+  return outcome === '5xx' || FAILED.has(outcome)
+}
+
 /** The last attempt of an exchange may have failed after its head had come. */
 export function lastOutcomeOf({ error, attempt }: Pick<Exchange, 'error' | 'attempt'>): string {
   return outcomeOf(error?.failure ?? attempt?.outcome)

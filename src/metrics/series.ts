@@ -58,3 +58,63 @@ export class Durations {
     yield ['+Inf', this.#count]
   }
 }
+
+/** The unit of `Latencies`: 31 microseconds. */
+const UNITS_PER_MS = 32
+/** 131 seconds; what takes longer counts as that. */
+const LONGEST = 2 ** 22 - 1
+/** Each doubling is cut into eight: an eighth is as exact as anybody looks. */
+const CUT = 8
+const CUT_BITS = 3
+
+/** How many counts `Latencies` has. */
+export const CELLS = cellOf(LONGEST) + 1
+
+/**
+ * How long things took, finely enough for quantiles of what came between two looks. Not for Prometheus: a series for each
+ * of these counts would be too many.
+ */
+export class Latencies {
+  readonly counts = new Uint32Array(CELLS)
+  #count = 0
+
+  observe(ms: number): void {
+    const cell = cellOf(Math.min(ms * UNITS_PER_MS, LONGEST))
+    this.counts[cell] = (this.counts[cell] ?? 0) + 1
+    this.#count++
+  }
+
+  get count(): number {
+    return this.#count
+  }
+}
+
+/** @returns milliseconds; inside a cell as if they lay evenly in it */
+export function quantile(counts: Uint32Array, total: number, share: number): number {
+  const rank = share * total
+  let below = 0
+  // Thousands of these are made at a time: with an iterator a look at 2000 backends would take twice as long.
+  for (let cell = 0; cell < CELLS; cell++) {
+    const count = counts[cell] ?? 0
+    if (count > 0 && below + count >= rank) {
+      const [from, width] = spanOf(cell)
+      return (from + (width * (rank - below)) / count) / UNITS_PER_MS
+    }
+    below += count
+  }
+  return 0
+}
+
+/** The first eight are a unit wide, then eight for each doubling. */
+function cellOf(units: number): number {
+  const whole = units | 0
+  if (whole < CUT) return whole
+  const doublings = 31 - Math.clz32(whole) - CUT_BITS
+  return (doublings << CUT_BITS) + (whole >> doublings)
+}
+
+function spanOf(cell: number): readonly [from: number, width: number] {
+  if (cell < CUT) return [cell, 1]
+  const doublings = (cell >> CUT_BITS) - 1
+  return [(CUT + (cell & (CUT - 1))) << doublings, 1 << doublings]
+}

@@ -10,6 +10,7 @@ import type { Exchange, Try } from './exchange.ts'
 import { AttemptError, FAILURES, type FailureKind } from './failure.ts'
 import type { BodyFault } from './request-body.ts'
 import type { ResponseHead } from './response-head.ts'
+import { newSpanId } from './trace.ts'
 
 /** Who decides about another attempt. */
 export interface Decider {
@@ -30,6 +31,8 @@ export class Attempt implements Call {
   servedAt = 0
   writtenAt = 0
   readonly method: string
+  /** Its own in the trace; '' without one. */
+  readonly spanId: string
   readonly head: string
   readonly repeatable: boolean
   readonly limits: CallLimits
@@ -47,13 +50,14 @@ export class Attempt implements Call {
   /** @throws {SluiceError} when the request may not be forwarded; the lease is then still the caller's */
   constructor(exchange: Exchange, lease: Lease, connections: Connections | undefined, decider: Decider) {
     if (connections === undefined) throw new SluiceError('SLUICE_NO_BACKEND')
-    const { forwarding, method, body, idempotent, upgrade } = exchange
+    const { forwarding, method, body, idempotent, upgrade, trace } = exchange
     this.exchange = exchange
     this.lease = lease
     this.#connections = connections
     this.#decider = decider
     this.method = method
-    this.head = exchange.headFor(lease.member)
+    this.spanId = trace === undefined ? '' : newSpanId()
+    this.head = exchange.headFor(lease.member, this.spanId)
     this.repeatable = body === undefined && idempotent
     this.upgrade = upgrade
     this.limits = forwarding.limits

@@ -8,6 +8,7 @@ import { Readable } from 'node:stream'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
+import type { TracingSettings } from '../config/settings.ts'
 import type { RequestInfo } from '../core/algorithms/algorithm.ts'
 import type { Backend } from '../core/backend.ts'
 import { EXPLAIN } from '../core/fields.ts'
@@ -21,6 +22,7 @@ import { addressesBefore, buildRequestHead, forwardedOf, wantsTrailers } from '.
 import { RequestBody } from './request-body.ts'
 import { withoutFields, type ResponseHead } from './response-head.ts'
 import { leavesPrefix, rewritePath, SERVER_WIDE, type Target } from './target.ts'
+import { traceOf, type Trace } from './trace.ts'
 import { requestTrailers, responseTrailers } from './trailers.ts'
 import { asObject, hasBody, isHttp2, wireOf, type Wire } from './wire.ts'
 
@@ -37,6 +39,8 @@ export interface ExchangeContext {
   readonly closing: () => boolean
   /** How this gateway calls itself in Via; '' for not at all. */
   readonly via: string
+  /** What is done about traces, as of now. */
+  readonly tracing: () => TracingSettings
 }
 
 /** How an attempt ended, for whoever wants to know why there was more than one. */
@@ -82,6 +86,8 @@ export class Exchange implements RequestInfo {
   readonly forwarding: Forwarding
   readonly path: string
   readonly peer: Peer
+  /** The trace it is part of; undefined where none is passed on. */
+  readonly trace: Trace | undefined
   readonly startedAt: number
   /** The backends that were tried and failed. */
   tried: Set<Backend> | undefined
@@ -153,6 +159,7 @@ export class Exchange implements RequestInfo {
     const { via } = this.raw.headers
     if (via !== undefined && context.via !== '' && namesIn(via, context.via)) throw new SluiceError('SLUICE_LOOP')
     this.body = this.#openBody()
+    this.trace = traceOf(this.raw, this.peer.trusted, context.tracing())
   }
 
   // --- what an algorithm may know ---
@@ -185,8 +192,13 @@ export class Exchange implements RequestInfo {
     return host
   }
 
-  /** The request head for a backend. @throws {SluiceError} when the request may not be forwarded */
-  headFor(backend: Backend): string {
+  /**
+   * The request head for a backend.
+   *
+   * @param spanId of the attempt; '' without a trace
+   * @throws {SluiceError} when the request may not be forwarded
+   */
+  headFor(backend: Backend, spanId: string): string {
     const { forwarding } = this
     const { rewrite } = forwarding
     const asIs = rewrite === undefined || this.path === SERVER_WIDE
@@ -201,6 +213,8 @@ export class Exchange implements RequestInfo {
       body: this.body,
       upgrade: this.upgrade,
       via: this.#context.via,
+      trace: this.trace,
+      spanId,
     }
     return buildRequestHead(input, backend.url.host, forwarding)
   }

@@ -10,6 +10,7 @@ import { formatForwarded, parseForwarded, type ForwardedElement } from './forwar
 import type { Forwarding } from './forwarding.ts'
 import type { Peer } from './peer.ts'
 import { isHopByHop, listedFields, withoutFields } from './response-head.ts'
+import { writeParent, type Trace } from './trace.ts'
 import { isHttp2 } from './wire.ts'
 
 /** Fields that say who the client is: only a trusted proxy may, else they are dropped. */
@@ -37,6 +38,8 @@ const OURS: ReadonlySet<string> = new Set([
   'content-length',
   'transfer-encoding',
   'expect',
+  'traceparent',
+  'tracestate',
   // With a token in it, that no backend may learn.
   EXPLAIN,
 ])
@@ -61,12 +64,16 @@ export interface HeadInput {
   readonly upgrade: string
   /** How this gateway calls itself in Via; '' for not at all. */
   readonly via: string
+  /** The trace that it is part of; undefined where traces are passed on as they came. */
+  readonly trace: Trace | undefined
+  /** Who asks the backend, in that trace. */
+  readonly spanId: string
 }
 
 /** @throws {SluiceError} SLUICE_BAD_REQUEST when the request holds what must not be passed on */
 export function buildRequestHead(input: HeadInput, backendHost: string, forwarding: Forwarding): string {
   const { raw, peer, host } = input
-  const fields = passedFields(raw, peer.trusted)
+  const fields = passedFields(raw, peer.trusted, input.trace !== undefined)
   const { requestHeaders } = forwarding
   const kept = requestHeaders === undefined ? fields : withoutFields(fields, requestHeaders.drop)
   let head = `${raw.method ?? 'GET'} ${input.target} HTTP/1.1\r\nHost: ${hostFor(forwarding.hostHeader, host, backendHost)}\r\n`
@@ -76,6 +83,7 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
   // RFC 9110, section 7.6.3: a gateway must say that the request came through it, and in which version of HTTP.
   if (input.via !== '') head += `Via: ${raw.httpVersion} ${input.via}\r\n`
   head += forwardedFields(input, forwarding)
+  if (input.trace !== undefined) head += traceFields(input.trace, input.spanId, requestHeaders?.drop ?? NONE)
   if (requestHeaders !== undefined) for (const [name, value] of requestHeaders.set) head += `${name}: ${value}\r\n`
   if (CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')
   return `${head}\r\n`
@@ -119,6 +127,13 @@ function forwardedFields({ raw, peer, host, id }: HeadInput, { requestHeaders, f
   }
   if (!drop.has('x-request-id')) fields += `X-Request-Id: ${id}\r\n`
   return fields
+}
+
+/** A tracestate means nothing without its traceparent (W3C Trace Context, section 3.3). */
+function traceFields(trace: Trace, spanId: string, drop: ReadonlySet<string>): string {
+  if (drop.has('traceparent')) return ''
+  const parent = `traceparent: ${writeParent(trace, spanId)}\r\n`
+  return trace.state === '' || drop.has('tracestate') ? parent : `${parent}tracestate: ${trace.state}\r\n`
 }
 
 /** What Forwarded says, where it can be read. */
@@ -170,7 +185,7 @@ function scheme(value: string | string[] | undefined): string | undefined {
 }
 
 /** The client's fields that go on: not those of this hop, not those we write, not those it may not claim. */
-function passedFields(raw: IncomingMessage, trusted: boolean): string[] {
+function passedFields(raw: IncomingMessage, trusted: boolean, traced: boolean): string[] {
   const { rawHeaders } = raw
   const fields: string[] = []
   let hosts = 0
@@ -180,7 +195,7 @@ function passedFields(raw: IncomingMessage, trusted: boolean): string[] {
     if (name.length === 6 && name.toLowerCase() === 'cookie') {
       // One line, as RFC 6265, section 5.4 wants it: Node has joined them.
       if (cookies++ === 0) fields.push(name, raw.headers.cookie ?? '')
-    } else if (passes(name, trusted)) fields.push(name, rawHeaders[i + 1] ?? '')
+    } else if (passes(name, trusted) || (!traced && isOfTrace(name))) fields.push(name, rawHeaders[i + 1] ?? '')
     else if (name.length === 4 && name.toLowerCase() === 'host') hosts++
   }
   // RFC 9112, section 3.2: Node takes the first of two, another server might take the second.
@@ -189,6 +204,11 @@ function passedFields(raw: IncomingMessage, trusted: boolean): string[] {
   return connection === undefined || connection === 'keep-alive' || connection === 'close'
     ? fields
     : withoutFields(fields, listedFields(connection))
+}
+
+function isOfTrace(name: string): boolean {
+  const lower = name.toLowerCase()
+  return lower === 'traceparent' || lower === 'tracestate'
 }
 
 /** Whether a client's field goes on under its name: not one of this hop, nor one that only we or a trusted proxy may write. */

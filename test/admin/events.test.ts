@@ -1,65 +1,11 @@
 /**
  * The events of the gateway through its admin listener, at once and as they come.
  */
-import { get, type IncomingMessage } from 'node:http'
-
-import { test, type Test } from 'tap'
+import { test } from 'tap'
 
 import { startWithAdmin, type AdminGateway } from '../helpers/admin.ts'
+import { Listener, type Told } from '../helpers/event-stream.ts'
 import { guarded } from '../helpers/raw.ts'
-
-interface Told {
-  readonly id: number
-  readonly what: string
-  readonly to: string
-}
-
-/** A client of the stream, and what it has been told. */
-class Listener {
-  readonly told: Told[] = []
-  readonly response: IncomingMessage
-  readonly ended: Promise<void>
-  #text = ''
-  #waiting: Array<() => void> = []
-
-  constructor(t: Test, response: IncomingMessage) {
-    this.response = response
-    this.ended = new Promise((resolve) => void response.once('close', resolve))
-    t.teardown(() => response.destroy())
-    response.setEncoding('utf8')
-    response.on('data', (piece: string) => this.#read(piece))
-  }
-
-  static async connect(t: Test, { adminPort }: AdminGateway, headers: Record<string, string> = {}): Promise<Listener> {
-    const options = { port: adminPort, host: '127.0.0.1', path: '/events', agent: false }
-    return new Promise((resolve, reject) => {
-      const request = get({ ...options, headers: { accept: 'text/event-stream', ...headers } }, (response) =>
-        resolve(new Listener(t, response)),
-      )
-      request.on('error', reject)
-    })
-  }
-
-  async count(count: number): Promise<readonly Told[]> {
-    const wait = async (): Promise<void> => {
-      // oxlint-disable-next-line no-await-in-loop -- until they are there
-      while (this.told.length < count) await new Promise<void>((resolve) => void this.#waiting.push(resolve))
-    }
-    await guarded(wait(), () => `${count} events; there are ${JSON.stringify(this.told)}`)
-    return this.told
-  }
-
-  #read(piece: string): void {
-    this.#text += piece
-    const blocks = this.#text.split('\n\n')
-    this.#text = blocks.pop() ?? ''
-    for (const block of blocks) {
-      const [, data] = /^data: (.*)$/m.exec(block) ?? []
-      if (data !== undefined) this.told.push(JSON.parse(data))
-    }
-    for (const wake of this.#waiting.splice(0)) wake()
-  }
-}
 
 function emit({ app }: AdminGateway, to: string): void {
   app.events.emit({ what: 'pool', pool: 'web', from: 'enough', to, cause: 'a test' })

@@ -38,6 +38,7 @@ void t.test('the smallest configuration, with every default', async (test) => {
     },
     admin: { host: '127.0.0.1', port: 9090, token: '', hosts: [] },
     log: { level: 'info', access: { sample: 1, slowMs: 0, query: 'keep', headers: [] } },
+    tracing: { propagate: true, accept: 'everyone', sample: 1 },
     shutdown: { delayMs: 0, graceMs: 30_000 },
     reload: { watch: true, drainMs: 300_000, keep: 10, save: false, guard: undefined },
     pools: new Map([

@@ -187,6 +187,7 @@ const OWN_IN_REQUESTS: ReadonlySet<string> = new Set([
   'x-forwarded-host',
   'x-forwarded-proto',
   'x-request-id',
+  'traceparent',
   'via',
   'te',
   'connection',
@@ -194,6 +195,8 @@ const OWN_IN_REQUESTS: ReadonlySet<string> = new Set([
 
 /** What the gateway is called. */
 const NAME = 'here.example:80'
+
+const TRACE = /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/
 
 const ABSOLUTE = /^https?:\/\/([^/?]*)(.*)$/i
 
@@ -263,6 +266,12 @@ const IN_REQUESTS: ReadonlyArray<Difference<SeenRequest, RequestContext>> = [
     what: 'X-Request-Id',
     why: 'one of its own for a client that is not trusted; the client is told the same',
     make: (direct, _via, { id }) => written(direct, 'x-request-id', id),
+  },
+  {
+    what: 'traceparent',
+    why: 'the gateway begins a trace, with ids by chance',
+    make: (direct, via) =>
+      written(direct, 'traceparent', ...valuesIn(via.fields, 'traceparent').filter((value) => TRACE.test(value))),
   },
   {
     what: 'Host',

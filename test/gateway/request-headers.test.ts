@@ -6,7 +6,7 @@ import { test } from 'tap'
 import { backend, gatewayTo, rawValues } from '../helpers/gateway.ts'
 import { answering, ask, get, ok, fieldsOf, inTurn, valuesOf } from '../helpers/raw.ts'
 
-const ADDED = ['Host', 'Via', 'X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host', 'X-Request-Id']
+const ADDED = ['Host', 'Via', 'X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host', 'X-Request-Id', 'traceparent']
 
 void test('HH-12 case, order and duplicates of fields are kept', async (t) => {
   const server = await answering(t, ok())
@@ -37,7 +37,7 @@ void test('HH-12 case, order and duplicates of fields are kept', async (t) => {
   )
 })
 
-void test('HH-14 nothing is added but Host, Via, X-Forwarded-* and X-Request-Id', async (t) => {
+void test('HH-14 nothing is added but Host, Via, X-Forwarded-*, X-Request-Id and traceparent', async (t) => {
   const server = await answering(t, ok())
   const { port } = await gatewayTo(t, [server])
   await ask(t, port, get())

@@ -30,13 +30,14 @@ void test('LI-06: a line says who asked for what, who answered, how it went, and
   })
   const head = 'POST /shop/a?b=c&d=%20e HTTP/1.1\r\nHost: shop.example.com\r\nContent-Length: 5\r\n'
   const fields =
-    'X-Forwarded-For: 192.0.2.7\r\nX-Request-Id: theirs-1\r\nAuthorization: Basic c2VjcmV0\r\nCookie: a=secret\r\n'
+    'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nX-Forwarded-For: 192.0.2.7\r\nX-Request-Id: theirs-1\r\nAuthorization: Basic c2VjcmV0\r\nCookie: a=secret\r\n'
   await ask(t, gateway.port, `${head}${fields}\r\n12345`)
   const line = await gateway.line(any)
   t.match(line, {
     level: 'info',
     message: 'request',
     requestId: 'theirs-1',
+    traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
     client: '192.0.2.7',
     peer: '127.0.0.1',
     method: 'POST',
