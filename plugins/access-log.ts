@@ -68,6 +68,7 @@ export default fp<AccessLogOptions>(
     )
     app.addHook('onClose', (_instance, closed) => {
       stopListening?.()
+      refusals.stop()
       closed()
     })
     done()

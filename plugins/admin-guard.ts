@@ -46,6 +46,10 @@ export default fp<AdminGuardOptions>(
       if (code === 'SLUICE_UNAUTHORIZED') reply.header('www-authenticate', 'Bearer')
       next(new SluiceError(code))
     })
+    app.addHook('onClose', (_instance, closed) => {
+      refusals.stop()
+      closed()
+    })
     done()
 
     /** The token comes before the places, so that without it nobody can take them. */

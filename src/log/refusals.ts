@@ -9,6 +9,7 @@ const EVERY_MS = 1000
 interface Burst {
   count: number
   latest: object
+  readonly timer: NodeJS.Timeout
 }
 
 export class Refusals {
@@ -33,14 +34,25 @@ export class Refusals {
     }
   }
 
+  /** Tells what has not been told yet. */
+  stop(): void {
+    for (const message of this.#bursts.keys()) this.#tell(message)
+  }
+
   #gather(message: string): void {
-    const burst: Burst = { count: 0, latest: {} }
-    this.#bursts.set(message, burst)
-    setTimeout(() => {
-      this.#bursts.delete(message)
-      if (burst.count === 0) return
-      this.#log[this.#level]({ ...burst.latest, count: burst.count }, `${message}, repeatedly; this is the latest`)
-      this.#gather(message)
+    const timer = setTimeout(() => {
+      if (this.#tell(message)) this.#gather(message)
     }, EVERY_MS).unref()
+    this.#bursts.set(message, { count: 0, latest: {}, timer })
+  }
+
+  /** @returns whether there was anything to tell */
+  #tell(message: string): boolean {
+    const burst = this.#bursts.get(message)
+    this.#bursts.delete(message)
+    clearTimeout(burst?.timer)
+    if (burst === undefined || burst.count === 0) return false
+    this.#log[this.#level]({ ...burst.latest, count: burst.count }, `${message}, repeatedly; this is the latest`)
+    return true
   }
 }

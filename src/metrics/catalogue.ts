@@ -23,7 +23,7 @@ export interface Sample {
 export interface Metric {
   readonly name: string
   readonly help: string
-  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
   readonly read: () => Iterable<Sample>
 }
 
@@ -105,6 +105,20 @@ function ofBackends(figures: Figures, sights: Sights): Metric[] {
     gauges(name, help, seats, (seat) => oneSample(value(seat)))
   return [
     counters('sluice_attempts_total', 'Attempts that have ended, by how.', 'outcome', attempts),
+    {
+      name: 'sluice_backend_response_seconds',
+      help: 'From the beginning of an attempt to the response headers of its backend: their sum, and how many there were.',
+      type: 'summary',
+      *read() {
+        for (const {
+          figures: { labels: sharedLabels, latencies },
+        } of seats()) {
+          const sample = { labels: NO_LABELS, sharedLabels }
+          yield { ...sample, metricName: 'sluice_backend_response_seconds_sum', value: latencies.sum }
+          yield { ...sample, metricName: 'sluice_backend_response_seconds_count', value: latencies.count }
+        }
+      },
+    },
     gauge('sluice_backend_in_flight', 'Attempts under way.', ({ member }) => member.inFlight),
     gauges('sluice_backend_state', 'How a backend stands: 1 for the state it is in.', seats, ({ entry, member }) =>
       oneOf(STATES, entry.standings.stateOf(member)),

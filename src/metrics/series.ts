@@ -77,8 +77,10 @@ export const CELLS = cellOf(LONGEST) + 1
 export class Latencies {
   readonly counts = new Uint32Array(CELLS)
   #count = 0
+  #sumMs = 0
 
   observe(ms: number): void {
+    this.#sumMs += ms
     const cell = cellOf(Math.min(ms * UNITS_PER_MS, LONGEST))
     this.counts[cell] = (this.counts[cell] ?? 0) + 1
     this.#count++
@@ -86,6 +88,11 @@ export class Latencies {
 
   get count(): number {
     return this.#count
+  }
+
+  /** In seconds. */
+  get sum(): number {
+    return this.#sumMs / 1000
   }
 }
 
