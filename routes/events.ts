@@ -29,6 +29,7 @@ const MOST_UNREAD = 1024 ** 2
 
 export default function events(app: FastifyInstance, { gateway, version }: EventsOptions, done: () => void): void {
   const streams = new Set<ServerResponse>()
+  const run = `${gateway.lifecycle.startedAt.getTime().toString(36)}-`
   const feeds = new Feeds(gateway.figures, {
     pools: () => gateway.snapshot.pools,
     hash: () => gateway.configuration.inForce.hash,
@@ -44,7 +45,7 @@ export default function events(app: FastifyInstance, { gateway, version }: Event
     }
     if (request.headers.accept?.includes('text/event-stream') !== true) return reply.send(gateway.events.latest)
     reply.hijack()
-    const last = Number(request.headers['last-event-id'] ?? NaN)
+    const last = lastTold(request.headers['last-event-id'])
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value)
     }
@@ -57,9 +58,19 @@ export default function events(app: FastifyInstance, { gateway, version }: Event
   })
   done()
 
+  /** 0 for who has been told nothing by this process: another one counted its own. */
+  function lastTold(id: string | string[] | undefined): number {
+    return typeof id === 'string' && id.startsWith(run) ? Number(id.slice(run.length)) || 0 : 0
+  }
+
+  /** JSON has no line ends of its own, so that one event is one line of data. */
+  function written(event: GatewayEvent): string {
+    return `id: ${run}${event.id}\nevent: ${event.what}\ndata: ${JSON.stringify(event)}\n\n`
+  }
+
   function stream(response: ServerResponse, last: number, everyMs: number | undefined): void {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
-    const missed = Number.isNaN(last) ? gateway.events.latest : gateway.events.latest.filter(({ id }) => id > last)
+    const missed = gateway.events.latest.filter(({ id }) => id > last)
     // At once, also when there is nothing to tell: the client learns that it is connected.
     response.write(`retry: 1000\n\n${missed.map(written).join('')}`)
     const stopListening = gateway.events.listen((event) => write(response, written(event)))
@@ -85,9 +96,4 @@ function rhythmOf(value: unknown): number | undefined {
 function write(response: ServerResponse, text: string): void {
   if (response.writableLength > MOST_UNREAD) response.destroy()
   else response.write(text)
-}
-
-/** JSON has no line ends of its own, so that one event is one line of data. */
-function written(event: GatewayEvent): string {
-  return `id: ${event.id}\nevent: ${event.what}\ndata: ${JSON.stringify(event)}\n\n`
 }

@@ -1,5 +1,5 @@
 /**
- * The command line: `run`, `check`, `diff` and `schema`, and the exit codes: 0 as asked, 1 the configuration or the
+ * The command line: `run`, `check`, `diff`, `schema` and `top`, and the exit codes: 0 as asked, 1 the configuration or the
  * command line is wrong, 2 the process could not run.
  */
 import { fileURLToPath } from 'node:url'
@@ -10,6 +10,7 @@ import { checkConfig, ConfigError, formatProblem } from './config/check.ts'
 import { differenceOf } from './config/difference.ts'
 import { inWords } from './config/difference-words.ts'
 import { loadConfig, readConfig } from './config/load.ts'
+import { UsageError } from './cli/usage-error.ts'
 import { configSchema } from './config/schema.ts'
 import type { LogLevel, Settings } from './config/settings.ts'
 import { ROOT } from './package.ts'
@@ -24,13 +25,17 @@ const USAGE = `sluice: a load balancer and API gateway
   sluice check FILE [--strict]   says whether a configuration is right; with --strict, warnings are errors
   sluice diff OLD NEW [--json]   says what NEW would change, and which changes need a restart; OLD and NEW are FILEs
   sluice schema                  prints the JSON Schema of the configuration
+  sluice top                     shows how a running gateway stands, live; keys: q quits, ? helps
+      --url URL                  where its admin listener is (http://127.0.0.1:9090)
+      --config FILE              takes that, and the token, from the gateway's configuration
+      --token TOKEN              its token; better given in SLUICE_ADMIN_TOKEN, which others cannot see
+      --interval DURATION        between two looks (1s)
+      --pool NAME                only this pool
+      --once                     one table, and the end; so it is where stdout is no terminal
 
 FILE is .yaml, .yml, .json, .ts or .js.`
 
 const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
-
-/** The command line is wrong. */
-class UsageError extends Error {}
 
 const OPTIONS = {
   config: { type: 'string', short: 'c' },
@@ -39,6 +44,11 @@ const OPTIONS = {
   'log-level': { type: 'string' },
   strict: { type: 'boolean' },
   json: { type: 'boolean' },
+  url: { type: 'string' },
+  token: { type: 'string' },
+  interval: { type: 'string' },
+  pool: { type: 'string' },
+  once: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const
 
@@ -59,10 +69,15 @@ export async function main(args: readonly string[]): Promise<number | undefined>
         return await diff(values, rest)
       case 'schema':
         return print(JSON.stringify(configSchema(), null, 2))
+      case 'top':
+        // What nobody needs who runs a gateway.
+        return await (await import('./cli/top.ts')).topCommand(values, rest)
       case 'help':
         return print(USAGE)
       default:
-        throw new UsageError(`unknown command "${command}"; known are run, check, diff and schema (see sluice --help)`)
+        throw new UsageError(
+          `unknown command "${command}"; known are run, check, diff, schema and top (see sluice --help)`,
+        )
     }
   } catch (error) {
     return explain(error)

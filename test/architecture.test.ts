@@ -47,6 +47,9 @@ const PLANTED: ReadonlyArray<readonly [path: string, source: string]> = [
   ['src/app.ts', "import { main } from './server.ts'"],
   ['src/app.ts', "import { VirtualClock } from '../test/helpers/virtual-clock.ts'"],
   ['src/app.ts', "import { x } from './elsewhere/x.ts'"],
+  ['src/top/screen.ts', "import { STATES } from '../metrics/catalogue.ts'"],
+  ['src/top/screen.ts', "import type { main } from '../cli.ts'"],
+  ['src/app.ts', "import { clean } from './top/text.ts'"],
   ['src/elsewhere/x.ts', ''],
   ['src/config/utils.ts', ''],
   ['plugins/pool-manager.ts', ''],
@@ -73,6 +76,11 @@ const ALLOWED: ReadonlyArray<readonly [path: string, source: string]> = [
   ],
   ['routes/proxy.ts', "import type {} from '../plugins/forward.ts'\nimport { SluiceError } from '../src/errors.ts'"],
   ['src/app.ts', "import forward from '../plugins/forward.ts'\nimport proxy from '../routes/proxy.ts'"],
+  [
+    'src/top/stream.ts',
+    "import { get } from 'node:http'\nimport { parseDuration } from '../config/units.ts'\nimport type { Feed } from '../metrics/feed.ts'",
+  ],
+  ['src/cli/top.ts', "import { top } from '../top/top.ts'"],
   ['src/cli/run.ts', "import { buildGateway } from '../app.ts'\nimport { load } from '../config/load.ts'"],
 ]
 

@@ -33,9 +33,13 @@ void test('as they come, after those there were', async (t) => {
 void test('who comes back is told what it has missed', async (t) => {
   const all = await startWithAdmin(t)
   for (const to of ['a', 'b', 'c']) emit(all, to)
-  const listener = await Listener.connect(t, all, { 'last-event-id': '2' })
+  const before = await Listener.connect(t, all)
+  await before.count(3)
+  const listener = await Listener.connect(t, all, { 'last-event-id': before.ids[1] ?? '' })
   emit(all, 'd')
   t.match(await listener.count(2), [{ id: 3 }, { id: 4 }])
+  const stranger = await Listener.connect(t, all, { 'last-event-id': `of-another-process-${before.ids[1]}` })
+  t.match(await stranger.count(4), [{ id: 1 }], 'ids of a process before this one say nothing')
 })
 
 void test('who leaves is forgotten, and the end of the gateway ends the streams', async (t) => {

@@ -6,6 +6,7 @@ import { posix } from 'node:path'
 /** The further down, the less it knows of the rest. A file may import from its own layer and from those below. */
 const LAYERS: ReadonlyArray<readonly [layer: string, files: RegExp]> = [
   ['entry', /^(?:bin\/|src\/(?:server|index|version)\.ts$|src\/cli[./])/],
+  ['top', /^src\/top\//],
   ['app', /^src\/(?!errors\.)[^/]+\.ts$/],
   ['testing', /^src\/testing\//],
   ['routes', /^routes\//],
@@ -25,6 +26,10 @@ const PEERS: ReadonlySet<string> = new Set(['transport', 'config', 'routing'])
 
 /** The one thing that the peers share, and as a type only. */
 const SETTINGS = 'src/config/settings.ts'
+
+/** A client of the admin listener, of which it knows what it is told, and how the configuration writes quantities. */
+const CLIENT = 'top'
+const SHARED_WITH_CLIENT: ReadonlySet<string> = new Set(['src/config/units.ts'])
 
 /** In the core, time and chance are arguments, and nothing is done later except by the clock it is given. */
 const BANNED_IN_CORE =
@@ -63,6 +68,7 @@ function whyNot(path: string, layer: string, { specifier, typeOnly }: Import): s
   if (targetLayer === undefined) return 'it is in no layer'
   if (targetLayer === layer) return undefined
   if (layer === 'core') return 'the core imports nothing outside itself'
+  if (layer === CLIENT && !typeOnly && !SHARED_WITH_CLIENT.has(target)) return `${layer} is a client of the gateway`
   if (PEERS.has(layer) && PEERS.has(targetLayer)) {
     return target === SETTINGS && typeOnly ? undefined : `${layer} and ${targetLayer} do not know each other`
   }

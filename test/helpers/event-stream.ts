@@ -18,6 +18,8 @@ export interface Told {
 /** A client of the stream, and what it has been told. */
 export class Listener {
   readonly told: Told[] = []
+  /** What a client that comes back says it was told last, for each of them. */
+  readonly ids: string[] = []
   readonly layouts: FeedLayout[] = []
   readonly reasons: FeedReasons[] = []
   readonly figures: FeedFigures[] = []
@@ -91,7 +93,9 @@ export class Listener {
       figures: this.figures,
     }
     if (name === 'figures') this.sizes.push(data.length)
-    const list = /^id: /m.test(block) ? this.told : (lists[name] ?? [])
+    const [, id] = /^id: (.*)$/m.exec(block) ?? []
+    if (id !== undefined) this.ids.push(id)
+    const list = id === undefined ? (lists[name] ?? []) : this.told
     list.push(JSON.parse(data))
   }
 }

@@ -15,7 +15,7 @@ const NOBODY = 65_534
 
 void test('a command line that is wrong: one line, exit code 1', async (t) => {
   const cases: ReadonlyArray<readonly [args: readonly string[], stderr: RegExp]> = [
-    [['serve'], /^sluice: unknown command "serve"; known are run, check, diff and schema/],
+    [['serve'], /^sluice: unknown command "serve"; known are run, check, diff, schema and top \(/],
     [['run', 'gateway.yaml'], /^sluice: run takes no "gateway\.yaml"; did you mean --config gateway\.yaml\?$/],
     [['check'], /^sluice: check takes one file: sluice check FILE$/],
     [['check', 'a.yaml', 'b.yaml'], /^sluice: check takes one file/],
@@ -26,6 +26,10 @@ void test('a command line that is wrong: one line, exit code 1', async (t) => {
     [['run', '--port', '70000'], /^sluice: --port: expected a port from 0 to 65535, got "70000"$/],
     [['run', '--port', '-1'], /^sluice: Option '--port' argument is ambiguous/],
     [['run', '--admin-port', 'x'], /^sluice: --admin-port: expected a port/],
+    [['top', 'gateway.yaml'], /^sluice: top takes no "gateway\.yaml"; did you mean --url or --config\?$/],
+    [['top', '--interval', 'often'], /^sluice: --interval: expected a duration such as 1s or 500ms, got "often"$/],
+    [['top', '--url', 'localhost:9090'], /^sluice: --url: expected something like http:.*, got "localhost:9090"$/],
+    [['top', '--token', 'ü'], /^sluice: the token has characters that no header field can carry$/],
     [['run', '--log-level', 'loud'], /^sluice: --log-level: expected trace, .*, got "loud"$/],
   ]
   const tried = cases.map(async ([args, expected]) => {
@@ -205,6 +209,7 @@ void test('help', async (t) => {
     const { code, stdout } = await run(t, args)
     t.equal(code, 0)
     t.match(stdout, /sluice run \[--config FILE\]/)
+    t.match(stdout, /sluice top [^]*--url URL[^]*--once/)
   }
 })
 

@@ -1,0 +1,152 @@
+/**
+ * `sluice top` as people run it: a process before a gateway that is another process, in a real pseudo terminal where
+ * script(1) of util-linux makes one, under a shell with job control.
+ */
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { test, type Test } from 'tap'
+
+import { BIN, outsideFolder, ROOT, run, startGateway, UNSET } from '../helpers/process.ts'
+import { guarded } from '../helpers/raw.ts'
+import { TerminalScreen } from '../helpers/screen.ts'
+
+const CONFIG = 'pools: { web: { backends: [{ id: one, url: "http://127.0.0.1:9" }] } }\n'
+
+/** Other systems have a script(1) of another kind. */
+const FOUND = spawnSync('script', ['--version'], { encoding: 'utf8' })
+const IS_THERE = FOUND.status === 0 && FOUND.stdout.includes('util-linux')
+const NO_TERMINAL: string | false = !IS_THERE && 'script of util-linux is not installed'
+
+/** A shell in a pseudo terminal, in which it runs some commands. */
+class Shell {
+  readonly screen = new TerminalScreen()
+  readonly child: ChildProcessWithoutNullStreams
+  #waiting: Array<() => void> = []
+
+  constructor(t: Test, commands: readonly string[]) {
+    const file = join(outsideFolder(t), 'commands.sh')
+    writeFileSync(file, commands.map((command) => `${command}\n`).join(''))
+    const env = { ...process.env, TERM: 'xterm-256color', SHELL: '/bin/sh' }
+    this.child = spawn('script', ['-q', '-f', '-e', '-c', `/bin/sh ${file}`, '/dev/null'], { cwd: ROOT, env })
+    t.teardown(() => this.child.kill('SIGKILL'))
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.screen.write(text)
+      for (const wake of this.#waiting.splice(0)) wake()
+    })
+  }
+
+  type(keys: string): void {
+    this.child.stdin.write(keys)
+  }
+
+  async until(holds: () => boolean, what: string): Promise<void> {
+    const wait = async (): Promise<void> => {
+      // oxlint-disable-next-line no-await-in-loop -- until it does
+      while (!holds()) await new Promise<void>((resolve) => void this.#waiting.push(resolve))
+    }
+    await guarded(wait(), () => `${what} in\n${this.screen.shell}\n---\n${this.screen.text}`)
+  }
+
+  /** Waits for what is on the screen of its own. */
+  async shows(what: RegExp): Promise<void> {
+    await this.until(() => this.screen.alternate && what.test(this.screen.text), String(what))
+  }
+
+  /** Waits for what is on the screen of the shell. @returns what was found there */
+  async says(what: RegExp): Promise<RegExpExecArray> {
+    await this.until(() => !this.screen.alternate && what.test(this.screen.shell), String(what))
+    const found = what.exec(this.screen.shell)
+    if (found === null) throw new Error('it is gone')
+    return found
+  }
+}
+
+/** Without what the test runner puts into whatever is spawned. */
+function topCommand(admin: string, nodeOptions = ''): string {
+  return `env ${UNSET.join(' ')} ${process.execPath} ${nodeOptions} ${BIN} top --url ${admin} --interval 250ms`
+}
+
+/** A defect of ours, whenever the test wants one. */
+const DEFECT = 'process.once("SIGUSR2", () => { throw new Error("a defect") })'
+
+void test('in a terminal: drawn, resized, suspended, taken up again, quit', { skip: NO_TERMINAL }, async (t) => {
+  const { admin } = await startGateway(t, CONFIG)
+  const shell = new Shell(t, [
+    'stty rows 20 cols 100',
+    'echo "terminal=$(tty) modes=$(stty -g)"',
+    'set -m',
+    topCommand(admin),
+    'echo "stopped with $? modes=$(stty -g)"',
+    'fg',
+    'echo "ended with $? modes=$(stty -g)"',
+  ])
+  await shell.shows(/^one +healthy/m)
+  const [, terminal = '', modes = ''] = /terminal=(\S+) modes=(\S+)/.exec(shell.screen.shell) ?? []
+  t.equal(shell.screen.lines.length, 20)
+  t.equal(shell.screen.cursor, false)
+  spawnSync('stty', ['-F', terminal, 'rows', '10', 'cols', '60'])
+  await shell.until(() => shell.screen.lines.length === 10, 'ten lines')
+  t.ok(shell.screen.lines.every((line) => line.length <= 60))
+  shell.type('?')
+  await shell.shows(/^HELP/m)
+  shell.type('\x1a')
+  const [, stopped, between] = await shell.says(/stopped with (\d+) modes=(\S+)/)
+  t.same([stopped, between, shell.screen.cursor, shell.screen.wraps], ['148', modes, true, true])
+  await shell.shows(/^HELP/m)
+  shell.type('?')
+  await shell.shows(/^one +healthy/m)
+  shell.type('q')
+  const [, code, after] = await shell.says(/ended with (\d+) modes=(\S+)/)
+  t.same([code, after, shell.screen.cursor, shell.screen.wraps], ['0', modes, true, true])
+  t.same(shell.screen.unknown, [])
+})
+
+void test('ended by a signal, and by a defect: the terminal is given back', { skip: NO_TERMINAL }, async (t) => {
+  const { admin } = await startGateway(t, CONFIG)
+  const defect = join(outsideFolder(t), 'defect.mjs')
+  writeFileSync(defect, DEFECT)
+  const endings = [
+    ['TERM', '0'],
+    ['INT', '0'],
+    ['HUP', '0'],
+    ['USR2', '1'],
+  ] as const
+  const tried = endings.map(async ([signal, code]) => {
+    const shell = new Shell(t, [
+      'stty rows 20 cols 100',
+      'echo "modes=$(stty -g)"',
+      `sh -c 'echo pid=$$; exec ${topCommand(admin, `--import ${defect}`)}'`,
+      'echo "ended with $? modes=$(stty -g)"',
+    ])
+    await shell.shows(/^one +healthy/m)
+    const [, modes, pid] = /modes=(\S+)\s+pid=(\d+)/.exec(shell.screen.shell) ?? []
+    process.kill(Number(pid), `SIG${signal}`)
+    const ended = await shell.says(/ended with (\d+) modes=(\S+)/)
+    t.same([ended[1], ended[2], shell.screen.cursor], [code, modes, true], signal)
+    t.equal(/Error: a defect/.test(shell.screen.shell), signal === 'USR2', 'said where it can be read')
+  })
+  await Promise.all(tried)
+})
+
+void test('where there is no terminal: one table', async (t) => {
+  const { admin } = await startGateway(t, `admin: { token: secret }\n${CONFIG}`)
+  const refused = await run(t, ['top', '--url', admin], { env: { ...process.env, SLUICE_ADMIN_TOKEN: '' } })
+  t.same([refused.code, refused.stdout], [1, ''])
+  t.equal(
+    refused.stderr,
+    `sluice: no figures from ${admin}: it asks for a token; give it in SLUICE_ADMIN_TOKEN, with --token, or by --config FILE\n`,
+  )
+  const file = join(outsideFolder(t), 'gateway.yaml')
+  writeFileSync(file, `admin: { host: 0.0.0.0, port: ${new URL(admin).port}, token: "\${TOKEN}" }\n${CONFIG}`)
+  const ways = [
+    run(t, ['top', '--url', admin], { env: { ...process.env, SLUICE_ADMIN_TOKEN: 'secret' } }),
+    run(t, ['top', '--url', admin, '--token', 'secret', '--once', '--pool', 'web', '--interval', '250ms']),
+    run(t, ['top', '--config', file], { env: { ...process.env, TOKEN: 'secret' } }),
+  ]
+  for (const { code, stdout, stderr } of await Promise.all(ways)) {
+    t.same([code, stderr], [0, ''])
+    t.match(stdout, /^web {2}1 of 1 well {2}0 req\/s .*\none +healthy +1 +0 +0 /m)
+  }
+})
