@@ -52,6 +52,8 @@ export default fp<AccessLogOptions>(
         else log.write('info', fields, outcome === 'refused' ? 'request refused' : 'request')
       },
       request(request, reply) {
+        // A flood of which few lines tell (plugins/under-pressure.ts).
+        if (request.refusal === 'SLUICE_OVERLOADED') return
         const access = rules()
         const ms = performance.now() - request.startedAt
         if (!isWanted(access, reply.raw.statusCode, ms)) return

@@ -1,5 +1,5 @@
 /**
- * `app.events`: what has changed in the gateway by itself - health, breakers, pools in need - each as one event with its
+ * `app.events`: what has changed in the gateway by itself - health, breakers, pools in need, overload - each as one event with its
  * cause, in the log and in a list of the latest.
  */
 import fp from 'fastify-plugin'
@@ -15,7 +15,7 @@ export interface GatewayEvent {
   readonly id: number
   /** ISO 8601. */
   readonly at: string
-  readonly what: 'health' | 'breaker' | 'check' | 'pool' | 'reload' | 'weight'
+  readonly what: 'health' | 'breaker' | 'check' | 'pool' | 'reload' | 'weight' | 'overload'
   /** undefined for what concerns the gateway as a whole. */
   readonly pool?: string
   /** undefined for what concerns the pool as a whole. */
@@ -28,7 +28,16 @@ export interface GatewayEvent {
 /** How many are remembered. */
 const REMEMBERED = 1000
 /** What an operator should look at: in the log these are warnings. */
-const BAD: ReadonlySet<string> = new Set(['unhealthy', 'degraded', 'open', 'empty', 'panic', 'overdue', 'refused'])
+const BAD: ReadonlySet<string> = new Set([
+  'unhealthy',
+  'degraded',
+  'open',
+  'empty',
+  'panic',
+  'overdue',
+  'refused',
+  'overloaded',
+])
 
 export class Events {
   readonly #latest: GatewayEvent[] = []
@@ -69,6 +78,7 @@ export default fp(
 )
 
 function sentenceOf({ what, pool, backend, to }: Omit<GatewayEvent, 'at' | 'id'>): string {
+  if (what === 'overload') return `the gateway is ${to === 'normal' ? 'no longer overloaded' : to}`
   if (pool === undefined) return to === 'refused' ? 'a configuration is refused' : `configuration ${to} is in force`
   if (what === 'weight') return `backend ${backend} of pool ${pool} has weight ${to}`
   const subject = backend === undefined ? `pool ${pool}` : `backend ${backend} of pool ${pool}`

@@ -7,6 +7,7 @@ import { errorBody } from '../src/errors.ts'
 import type { Checker } from '../src/core/checker.ts'
 import type { HealthEvidence } from '../src/core/health.ts'
 import type { Member } from '../src/core/member.ts'
+import type { Overload } from '../src/core/overload.ts'
 import type { Standing } from '../src/core/standing.ts'
 import type { PoolEntry } from '../src/transport/pool-entry.ts'
 
@@ -46,8 +47,14 @@ function status({ gateway, version }: AdminOptions): object {
       loadedAt: inForce.loadedAt.toISOString(),
       lastReload: { ok, at: at.toISOString(), error },
     },
+    overload: describeOverload(gateway.overload),
     pools,
   }
+}
+
+/** The figures are those of the last sample; memory as shares of what there is. */
+function describeOverload({ state, limit, share, load, refused }: Overload): object {
+  return { state, limit: limit ?? null, share, refused: { ...refused }, ...load }
 }
 
 /** How one backend stands. */

@@ -22,6 +22,7 @@ export default async function metrics(app: FastifyInstance, { gateway }: Metrics
     lastReloadOk: () => gateway.configuration.lastReload.ok,
     openConnections: () => gateway.lifecycle.open.size,
     logLinesLost: () => logStream().lost,
+    overload: gateway.overload,
   }
   const registry = createRegistry(app.metrics.client, catalogue(gateway.figures, sights))
   app.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))

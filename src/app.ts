@@ -17,6 +17,7 @@ import metrics from '../plugins/metrics.ts'
 import observers from '../plugins/observers.ts'
 import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
+import underPressure from '../plugins/under-pressure.ts'
 import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
 import backends from '../routes/backends.ts'
@@ -85,6 +86,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     renewCertificate: (tls) => renewCertificate(app, tls),
   })
   if (settings.admin) await app.register(metrics, { find })
+  await app.register(underPressure, { settings: () => app.configuration.inForce.settings.overload })
   await app.register(forward)
   await app.register(userPlugins, { plugins: settings.plugins })
   await app.register(proxy, {

@@ -54,12 +54,13 @@ export class SluiceError extends Error {
   readonly statusCode: number
   readonly retryAfter: number | undefined
 
-  constructor(code: ErrorCode) {
+  /** @param retryAfter in seconds, where it is not what the table says */
+  constructor(code: ErrorCode, retryAfter?: number) {
     const kind: ErrorKind = ERRORS[code]
     super(kind.message)
     this.code = code
     this.statusCode = kind.status
-    this.retryAfter = kind.retryAfter
+    this.retryAfter = retryAfter ?? kind.retryAfter
   }
 }
 

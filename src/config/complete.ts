@@ -37,6 +37,7 @@ import {
   ListenTls,
   type ListenTlsConfig,
   Log,
+  Overload,
   Passive,
   type PassiveConfig,
   type PluginConfig,
@@ -64,6 +65,7 @@ import type {
   ListenSettings,
   ListenTlsSettings,
   LogSettings,
+  OverloadSettings,
   PassiveSettings,
   PluginSettings,
   PoolSettings,
@@ -83,6 +85,7 @@ export function complete(config: Config, folder: string, pems: PemReader): Setti
     tracing: filled(Tracing, config.tracing),
     shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
     reload: completeReload(config.reload),
+    overload: config.overload === false ? undefined : completeOverload(config.overload),
     pools: new Map(pools),
     routes: routesOf(config).map(completeRoute),
     plugins: (config.plugins ?? []).map((plugin) => completePlugin(plugin, folder)),
@@ -117,6 +120,11 @@ function completeLog(config: Config['log']): LogSettings {
 function completeAdmin(config: Exclude<Config['admin'], false>): AdminSettings {
   const { hosts, ...rest } = filled(Admin, config)
   return { ...rest, hosts: hosts.map((host) => hostName(host) ?? host.toLowerCase()) }
+}
+
+function completeOverload(config: Exclude<Config['overload'], false>): OverloadSettings {
+  const { eventLoopDelay, retryAfter, ...rest } = filled(Overload, config)
+  return { ...rest, eventLoopDelayMs: ms(eventLoopDelay), retryAfterMs: ms(retryAfter) }
 }
 
 function completeListenTls(tls: ListenTlsConfig | undefined, pems: PemReader): ListenTlsSettings | undefined {

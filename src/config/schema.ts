@@ -298,6 +298,29 @@ export const Reload = group('How the configuration is changed while the gateway 
   guard: Type.Optional(Guard),
 })
 
+export const Overload = group(
+  'When the gateway itself has too much to do: requests are answered 503 (SLUICE_OVERLOADED) before it breaks down. ' +
+    '`false` switches it off.',
+  {
+    // With 1000 clients that never pause, one turn of the loop takes a tenth of this on a slow processor.
+    eventLoopDelay: duration(
+      '1s',
+      0,
+      'How late the event loop may be, on average over a quarter of a second, twice in a row. 0s: any time.',
+    ),
+    eventLoopUtilization: rate(
+      1,
+      'The share of the time in which the event loop may be busy. 1: all of it, since a gateway that is just busy ' +
+        'serves well.',
+    ),
+    // V8 lets garbage pile up to half of what is left: this is passed when four fifths are in use for good.
+    heap: rate(0.9, 'The share of what the JavaScript heap may take. 1: not looked at.'),
+    // What is left is for the buffers of the kernel, which count for a container, too.
+    rss: rate(0.9, 'The share of the memory of the container, or else of the machine. 1: not looked at.'),
+    retryAfter: duration('1s', 1, 'When refused clients are told to come back, in whole seconds.'),
+  },
+)
+
 const Algorithm = Type.Unsafe<AlgorithmName | ({ readonly type: AlgorithmName } & Readonly<Record<string, unknown>>)>({
   type: ['string', 'object'],
   minLength: 1,
@@ -710,6 +733,7 @@ export const ConfigSchema = Type.Object(
     tracing: Type.Optional(Tracing),
     shutdown: Type.Optional(Shutdown),
     reload: Type.Optional(Reload),
+    overload: Type.Optional(orFalse(Overload)),
     pools: Type.Record(Type.String(), Pool, {
       minProperties: 1,
       propertyNames: { ...NAME, 'x-expected': NAME_EXPECTED },

@@ -5,6 +5,7 @@
 import type { BreakerRules } from '../core/breaker.ts'
 import type { CheckRules } from '../core/checker.ts'
 import type { ActiveRules, HealthStrategy, PassiveRules } from '../core/health.ts'
+import type { OverloadRules } from '../core/overload.ts'
 import type { RetryRules } from '../core/retry.ts'
 
 export interface Settings {
@@ -15,6 +16,8 @@ export interface Settings {
   readonly tracing: TracingSettings
   readonly shutdown: { readonly delayMs: number; readonly graceMs: number }
   readonly reload: ReloadSettings
+  /** `undefined` when nothing is refused for it. */
+  readonly overload: OverloadSettings | undefined
   readonly pools: ReadonlyMap<string, PoolSettings>
   readonly routes: readonly RouteSettings[]
   readonly plugins: readonly PluginSettings[]
@@ -27,6 +30,11 @@ export interface TracingSettings {
   readonly accept: 'everyone' | 'trusted'
   /** Share of the traces that are recorded, where nobody who is trusted has decided. */
   readonly sample: number
+}
+
+export interface OverloadSettings extends OverloadRules {
+  /** What refused clients are told. */
+  readonly retryAfterMs: number
 }
 
 export interface ReloadSettings {

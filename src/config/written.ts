@@ -28,8 +28,16 @@ const SECRETS = [
 const SIZES: ReadonlySet<unknown> = new Set(['maxHeaderSize', 'maxBodySize', 'bufferBody'])
 
 /** All but the pools, the routes and the plugins. */
-export function writtenFile({ listen, admin, log, tracing, shutdown, reload }: Settings): Group {
-  return { listen, admin: admin ?? false, log: { ...log, access: log.access ?? false }, tracing, shutdown, reload }
+export function writtenFile({ listen, admin, log, tracing, shutdown, reload, overload }: Settings): Group {
+  return {
+    listen,
+    admin: admin ?? false,
+    log: { ...log, access: log.access ?? false },
+    tracing,
+    shutdown,
+    reload,
+    overload: overload ?? false,
+  }
 }
 
 /** All but its name and its backends. */

@@ -4,6 +4,7 @@
  */
 import type { BreakerState } from '../core/breaker.ts'
 import type { Member } from '../core/member.ts'
+import type { Overload } from '../core/overload.ts'
 import type { State, Standing } from '../core/standing.ts'
 import type { PoolEntry } from '../transport/pool-entry.ts'
 import type { BackendFigures, Figures } from './figures.ts'
@@ -33,6 +34,7 @@ export interface Sights {
   readonly lastReloadOk: () => boolean
   readonly openConnections: () => number
   readonly logLinesLost: () => number
+  readonly overload: Pick<Overload, 'state' | 'refused'>
 }
 
 export const STATES: readonly State[] = ['healthy', 'degraded', 'unhealthy', 'warming', 'draining', 'disabled']
@@ -146,7 +148,7 @@ function ofBackends(figures: Figures, sights: Sights): Metric[] {
   ]
 }
 
-function ofGateway(figures: Figures, { lastReloadOk, openConnections, logLinesLost }: Sights): Metric[] {
+function ofGateway(figures: Figures, { lastReloadOk, openConnections, logLinesLost, overload }: Sights): Metric[] {
   return [
     counters(
       'sluice_config_reloads_total',
@@ -160,6 +162,15 @@ function ofGateway(figures: Figures, { lastReloadOk, openConnections, logLinesLo
       ...single('sluice_log_lines_lost_total', 'Lines of the log that could not be written.', logLinesLost),
       type: 'counter',
     },
+    single('sluice_overloaded', '1 while the gateway has more to do than it can.', () =>
+      overload.state === 'overloaded' ? 1 : 0,
+    ),
+    counters(
+      'sluice_requests_shed_total',
+      'Requests refused because of that, by the limit that was passed.',
+      'limit',
+      () => [{ labels: NO_LABELS, tally: { entries: () => Object.entries(overload.refused) } }],
+    ),
   ]
 }
 

@@ -65,12 +65,14 @@ void test('/status', async (t) => {
   const one = { id: 'one', url: good, weight: 5, effectiveWeight: 5, state: 'healthy', inFlight: 0, requests: 1 }
   const two = { id: '127.0.0.1:1', url: 'http://127.0.0.1:1', weight: 1, effectiveWeight: 1, state: 'healthy' }
   t.match(body, { version: VERSION, startedAt: TIME, config: { hash: /^[0-9a-f]{12}$/, loadedAt: TIME } })
+  const refused = { eventLoopDelay: 0, eventLoopUtilization: 0, heap: 0, rss: 0 }
+  t.match(body, { overload: { state: 'normal', limit: null, share: 1, refused, heap: Number, rss: Number } })
   t.match(body, { config: { lastReload: { ok: true, at: TIME, error: null } } })
   t.same(Reflect.get(Object(body), 'pools'), {
     web: { algorithm: 'least-connections', backends: [{ ...one, failures: 0, ...standing(1, 0) }] },
     api: { algorithm: 'round-robin', backends: [{ ...two, inFlight: 0, requests: 2, failures: 2, ...standing(2, 2) }] },
   })
-  t.same(Object.keys(Object(body)), ['version', 'startedAt', 'config', 'pools'])
+  t.same(Object.keys(Object(body)), ['version', 'startedAt', 'config', 'overload', 'pools'])
 })
 
 void test('/status counts what is in flight', async (t) => {

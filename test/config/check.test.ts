@@ -41,6 +41,7 @@ void t.test('the smallest configuration, with every default', async (test) => {
     tracing: { propagate: true, accept: 'everyone', sample: 1 },
     shutdown: { delayMs: 0, graceMs: 30_000 },
     reload: { watch: true, drainMs: 300_000, keep: 10, save: false, guard: undefined },
+    overload: { eventLoopDelayMs: 1000, eventLoopUtilization: 1, heap: 0.9, rss: 0.9, retryAfterMs: 1000 },
     pools: new Map([
       [
         'web',

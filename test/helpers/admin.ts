@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 
 import { buildGateway, type Config } from '../../src/index.ts'
+import { NEVER_LATE } from './gateway.ts'
 import { guarded, portOf } from './raw.ts'
 
 export interface Warning extends Readonly<Record<string, unknown>> {
@@ -33,7 +34,7 @@ export interface AdminGatewayOptions {
 export async function startWithAdmin(t: Test, options: AdminGatewayOptions = {}): Promise<AdminGateway> {
   const { config, host = '127.0.0.1', prepare } = options
   const pools = { web: { backends: ['http://127.0.0.1:9'] } }
-  const app = await buildGateway({ log: { level: 'silent' }, pools, ...config })
+  const app = await buildGateway({ log: { level: 'silent' }, overload: NEVER_LATE, pools, ...config })
   t.teardown(async () => {
     app.server.closeAllConnections()
     await app.close()

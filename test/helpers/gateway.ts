@@ -32,6 +32,9 @@ export interface LogLine {
   readonly attempts?: number
 }
 
+/** Backends and clients of a test share its event loop: that it is late is theirs as well. */
+export const NEVER_LATE: Config['overload'] & object = { eventLoopDelay: 0 }
+
 /** Starts a gateway; `prepare` may add hooks and algorithms before it is ready. */
 export async function startGateway(
   t: Test,
@@ -41,6 +44,7 @@ export async function startGateway(
   const app = await buildGateway({
     admin: false,
     log: { level: 'silent' },
+    overload: NEVER_LATE,
     ...config,
     listen: { host: '127.0.0.1', port: 0, ...config.listen },
   })
