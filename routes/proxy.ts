@@ -40,7 +40,8 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
     if (forwarding === undefined) throw new SluiceError('SLUICE_NO_ROUTE')
     // While hooks took their time, the client may have left.
     if (request.over) return
-    const exchange = new Exchange(request, reply, target, forwarding, options, hasSendHooks(request))
+    const throughHooks = hasSendHooks(request)
+    const exchange = new Exchange(request, reply, target, forwarding, options, throughHooks, request.startedAt)
     request.exchange = exchange
     exchange.onClose = end
     forwarding.budget.begin(exchange.startedAt)

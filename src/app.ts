@@ -22,6 +22,7 @@ import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
 import backends from '../routes/backends.ts'
 import configurationRoutes from '../routes/configuration.ts'
+import dashboard from '../routes/dashboard.ts'
 import eventRoutes from '../routes/events.ts'
 import explain from '../routes/explain.ts'
 import { explainer } from '../routes/explain-field.ts'
@@ -106,6 +107,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     await adminApp.register(adminErrors, { log: app.log })
     await adminApp.register(adminGuard, { settings: settings.admin, log: app.log })
     await adminApp.register(admin, { gateway: app, version: VERSION })
+    await adminApp.register(dashboard)
     await adminApp.register(metricsRoute, { gateway: app })
     await adminApp.register(backends, { gateway: app })
     await adminApp.register(explain, { gateway: app })

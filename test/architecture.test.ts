@@ -44,6 +44,8 @@ const PLANTED: ReadonlyArray<readonly [path: string, source: string]> = [
   ['src/errors.ts', "import type { Peer } from './transport/peer.ts'"],
   ['plugins/forward.ts', "import proxy from '../routes/proxy.ts'"],
   ['routes/proxy.ts', "import { buildGateway } from '../src/app.ts'"],
+  ['routes/dashboard/words.js', "import { Pool } from '../../src/core/pool.ts'"],
+  ['routes/dashboard/words.js', "import { get } from 'node:http'"],
   ['src/app.ts', "import { main } from './server.ts'"],
   ['src/app.ts', "import { VirtualClock } from '../test/helpers/virtual-clock.ts'"],
   ['src/app.ts', "import { x } from './elsewhere/x.ts'"],
@@ -81,6 +83,10 @@ const ALLOWED: ReadonlyArray<readonly [path: string, source: string]> = [
     "import { get } from 'node:http'\nimport { parseDuration } from '../config/units.ts'\nimport type { Feed } from '../metrics/feed.ts'",
   ],
   ['src/cli/top.ts', "import { top } from '../top/top.ts'"],
+  [
+    'routes/dashboard/words.js',
+    "/** @import { FeedFigures } from '../../src/metrics/feed.ts' */\nimport { a } from './elements.js'",
+  ],
   ['src/cli/run.ts', "import { buildGateway } from '../app.ts'\nimport { load } from '../config/load.ts'"],
 ]
 

@@ -1,7 +1,7 @@
 // Builds what is published: dist/ with plain JavaScript and its types, made anew from src, plugins and routes. Node
-// strips the types from a user's own files, but refuses to below node_modules.
+// strips the types from a user's own files, but refuses to below node_modules. What browsers get is taken as it is.
 import { spawnSync } from 'node:child_process'
-import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -16,4 +16,9 @@ if (built.status !== 0) process.exit(built.status ?? 1)
 for (const file of globSync('dist/**/*.d.ts', { cwd: root })) {
   const text = readFileSync(root + file, 'utf8')
   writeFileSync(root + file, text.replaceAll(/((?:from|import|import\()\s*['"]\.[^'"\n]*)\.ts(?=['"])/g, '$1.js'))
+}
+
+mkdirSync(`${root}dist/routes/dashboard`)
+for (const file of globSync('routes/dashboard/*.{html,css,js}', { cwd: root })) {
+  copyFileSync(root + file, `${root}dist/${file}`)
 }

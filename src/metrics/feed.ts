@@ -2,6 +2,8 @@
  * What a dashboard shows, again and again for as long as somebody looks: how everything stands, and what happened between
  * one look and the next. Numbers come in rows without names and each time; names and reasons only when they change.
  */
+import { performance } from 'node:perf_hooks'
+
 import type { BreakerState } from '../core/breaker.ts'
 import type { Member } from '../core/member.ts'
 import type { Supply } from '../core/pool.ts'

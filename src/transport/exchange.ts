@@ -88,6 +88,7 @@ export class Exchange implements RequestInfo {
   readonly peer: Peer
   /** The trace it is part of; undefined where none is passed on. */
   readonly trace: Trace | undefined
+  /** When its request came, on the clock of `performance.now()`. */
   readonly startedAt: number
   /** The backends that were tried and failed. */
   tried: Set<Backend> | undefined
@@ -140,10 +141,11 @@ export class Exchange implements RequestInfo {
     forwarding: Forwarding,
     context: ExchangeContext,
     throughHooks: boolean,
+    startedAt: number,
   ) {
     this.request = request
     this.reply = reply
-    this.startedAt = request.startedAt
+    this.startedAt = startedAt
     this.raw = request.raw
     this.res = reply.raw
     this.forwarding = forwarding

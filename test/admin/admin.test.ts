@@ -91,7 +91,7 @@ void test('/status counts what is in flight', async (t) => {
 void test('any other call is answered 404, in the form of the gateway', async (t) => {
   const { admin } = await gateway(t, UNUSED)
   for (const [method, path] of [
-    ['GET', '/'],
+    ['GET', '/dashboard'],
     ['GET', '/nothing'],
     ['POST', '/status'],
     ['GET', '//status'],

@@ -5,12 +5,13 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-import { chromium, type Browser, type Page } from 'playwright-core'
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 
 import { SERVER } from './secure.ts'
 
-const FOUND = ['chromium', 'chromium-browser', 'google-chrome'].flatMap(onPath)[0]
+/** Where it is, if it is installed. */
+export const FOUND = ['chromium', 'chromium-browser', 'google-chrome'].flatMap(onPath)[0]
 
 /** Why tests that need Chromium cannot run here; false where they can. */
 export const CHROMIUM_MISSING: string | false = FOUND === undefined && 'chromium is not installed'
@@ -41,8 +42,13 @@ export interface Tab {
 }
 
 /** Opens a page, as a visitor without history. */
-export async function openTab(t: Test, browser: Browser, url: string): Promise<Tab> {
-  const context = await browser.newContext()
+export async function openTab(
+  t: Test,
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions = {},
+): Promise<Tab> {
+  const context = await browser.newContext(options)
   t.teardown(() => context.close())
   const page = await context.newPage()
   const complaints: string[] = []

@@ -93,6 +93,8 @@ export default async (app: FastifyInstance): Promise<void> => {
       t.equal(headers['x-plugin'], file === 'gateway.ts' ? 'ConfigError' : undefined)
       // oxlint-disable-next-line no-await-in-loop
       t.equal((await ask(`${admin}/readyz`)).status, 200)
+      // oxlint-disable-next-line no-await-in-loop
+      t.match((await ask(`${admin}/`)).body, /^<!doctype html>[^]*class PoolList/, 'the dashboard is in it')
       running.signal('SIGTERM')
       // oxlint-disable-next-line no-await-in-loop
       t.match(await running.ended, { code: 0, stderr: '' })
