@@ -17,6 +17,7 @@ import metrics from '../plugins/metrics.ts'
 import observers from '../plugins/observers.ts'
 import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
+import tracing from '../plugins/tracing.ts'
 import underPressure from '../plugins/under-pressure.ts'
 import userPlugins from '../plugins/user-plugins.ts'
 import admin from '../routes/admin.ts'
@@ -67,7 +68,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     findRoute(app.snapshot, raw.method ?? '', raw.headers.host, target)?.forwarding
 
   await app.register(lifecycle, {
-    graceMs: () => app.configuration.inForce.settings.shutdown.graceMs,
+    graceMs: () => graceOf(app),
   })
   takeUpgrades(app, () => true)
   outfitServers(app, listen.maxConnections, listen.tls === undefined ? () => undefined : offerHttp2(app, listen))
@@ -77,6 +78,11 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   await app.register(accessLog, {
     rules: () => app.configuration.inForce.settings.log.access,
     destination: logStream(),
+  })
+  await app.register(tracing, {
+    settings: settings.tracing.export,
+    version: VERSION,
+    graceMs: () => graceOf(app),
   })
   await app.register(algorithms)
   await app.register(events)
@@ -119,6 +125,10 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     app.addHook('onClose', () => adminApp.close())
   }
   return app
+}
+
+function graceOf(app: FastifyInstance): number {
+  return app.configuration.inForce.settings.shutdown.graceMs
 }
 
 /** A configuration that came by a call. @throws {ConfigError} when it is none */

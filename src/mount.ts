@@ -14,11 +14,13 @@ import lifecycle from '../plugins/lifecycle.ts'
 import observers from '../plugins/observers.ts'
 import requestId from '../plugins/request-id.ts'
 import snapshot from '../plugins/snapshot.ts'
+import tracingPlugin from '../plugins/tracing.ts'
 import proxy from '../routes/proxy.ts'
 import { checkObject, ConfigError, type Problem } from './config/check.ts'
 import type { Config, PoolConfig, RouteConfig } from './config/schema.ts'
 import type { AlgorithmFactory } from './core/algorithms/algorithm.ts'
 import { pseudonym } from './listener.ts'
+import { VERSION } from './package.ts'
 import { Peers } from './transport/peer.ts'
 import { takeUpgrades } from './upgrades.ts'
 
@@ -59,6 +61,11 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
   await app.register(requestId)
   await app.register(errors, { others: 'leave' })
   await app.register(accessLog, { rules: () => undefined })
+  await app.register(tracingPlugin, {
+    settings: settings.tracing.export,
+    version: VERSION,
+    graceMs: () => Infinity,
+  })
   await app.register(algorithms)
   for (const [name, factory] of Object.entries(options.algorithms ?? {})) app.algorithms.register(name, factory)
   await app.register(events)

@@ -53,6 +53,8 @@ import {
   Shutdown,
   Timeouts,
   Tracing,
+  type TracingConfig,
+  TracingExport,
 } from './schema.ts'
 import type {
   ActiveSettings,
@@ -72,6 +74,7 @@ import type {
   ReloadSettings,
   RouteSettings,
   Settings,
+  TracingSettings,
 } from './settings.ts'
 import { parseDuration, parseSize } from './units.ts'
 
@@ -82,7 +85,7 @@ export function complete(config: Config, folder: string, pems: PemReader): Setti
     listen: completeListen(config.listen, pems),
     admin: config.admin === false ? undefined : completeAdmin(config.admin),
     log: completeLog(config.log),
-    tracing: filled(Tracing, config.tracing),
+    tracing: completeTracing(config.tracing),
     shutdown: { delayMs: ms(shutdown.delay), graceMs: ms(shutdown.grace) },
     reload: completeReload(config.reload),
     overload: config.overload === false ? undefined : completeOverload(config.overload),
@@ -201,6 +204,13 @@ function completeReload(reload: ReloadConfig | undefined): ReloadSettings {
     save,
     guard: guard && { windowMs: ms(guard.window), errorRate: guard.errorRate, minimum: guard.minimum },
   }
+}
+
+function completeTracing(tracing: TracingConfig | undefined): TracingSettings {
+  const { propagate, accept, sample } = filled(Tracing, tracing)
+  if (tracing?.export === undefined) return { propagate, accept, sample, export: undefined }
+  const { timeout, ...rest } = filled(TracingExport, tracing.export)
+  return { propagate, accept, sample, export: { ...rest, timeoutMs: ms(timeout) } }
 }
 
 function completeHealth(health: HealthConfig | undefined): HealthSettings {

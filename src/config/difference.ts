@@ -79,7 +79,7 @@ export interface KeyChange {
 }
 
 /** What needs a restart: keys and all that is in them, */
-const FIXED = ['listen', 'admin', 'plugins']
+const FIXED = ['listen', 'admin', 'plugins', 'tracing.export']
 /** except for these, which a listener takes for the connections that come next. */
 const CHANGEABLE: ReadonlySet<string> = new Set(['listen.tls.cert', 'listen.tls.key'])
 

@@ -6,7 +6,7 @@ import { existsSync, statSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { isAddressOrRange, isBindable, isLoopback } from './addresses.ts'
 import { SECRET } from '../core/fields.ts'
-import { isToken } from './headers.ts'
+import { isToken, judgeFields } from './headers.ts'
 import type { PemReader } from './pem.ts'
 import { judgePools } from './pools.ts'
 import { type Path, show } from './problem.ts'
@@ -21,6 +21,7 @@ export function judge(value: unknown, folder: string, pems: PemReader, findings:
   judgeListeners(config, findings)
   judgeListenTls(record(config['listen']) ?? {}, ['listen'], pems, findings)
   judgeLog(record(record(config['log'])?.['access']) ?? {}, findings)
+  judgeTracing(record(config['tracing']) ?? {}, findings)
   judgeReload(record(config['reload']) ?? {}, findings)
   judgePools(record(config['pools']) ?? {}, pems, findings)
   judgeRoutes(config, findings)
@@ -73,6 +74,48 @@ function judgeLog(access: Readonly<Record<string, unknown>>, findings: Findings)
 function judgeReload(reload: Readonly<Record<string, unknown>>, findings: Findings): void {
   if (reload['keep'] !== 0 || record(reload['guard']) === undefined) return
   findings.error(['reload', 'keep'], 'expected at least 1 with reload.guard, which goes back to what is kept, got 0')
+}
+
+/** Whether what is loaded only for this is there. */
+const EXPORT_PACKAGES = [
+  '@opentelemetry/api',
+  '@opentelemetry/exporter-trace-otlp-http',
+  '@opentelemetry/resources',
+] as const
+
+function judgeTracing(tracing: Readonly<Record<string, unknown>>, findings: Findings): void {
+  const settings = record(tracing['export'])
+  if (settings === undefined) return
+  const at = ['tracing', 'export']
+  if (tracing['propagate'] === false) {
+    findings.error(['tracing', 'propagate'], 'expected true with tracing.export, whose spans backends are told of')
+  }
+  const url = text(settings['url'])
+  const wrong = url === undefined ? undefined : whyNoCollector(url)
+  if (wrong !== undefined) findings.error([...at, 'url'], wrong)
+  judgeFields(record(settings['headers']) ?? {}, [...at, 'headers'], 'the host of its url', findings)
+  const missing = EXPORT_PACKAGES.filter((name) => !isInstalled(name))
+  if (missing.length > 0) {
+    findings.error(at, `needs what is not installed: npm install ${missing.join(' ')}`, 'key')
+  }
+}
+
+function whyNoCollector(written: string): string | undefined {
+  const url = URL.parse(written)
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    return `expected a URL such as http://localhost:4318/v1/traces, got ${show(written)}`
+  }
+  // It is shown to whoever may see the configuration.
+  return url.username + url.password === '' ? undefined : 'expected no user or password in it; put them into headers'
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    import.meta.resolve(name)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function judgePlugins(plugins: readonly unknown[], folder: string, findings: Findings): void {

@@ -215,6 +215,40 @@ export const Log = group('What is logged, as JSON on standard output.', {
   ),
 })
 
+export const TracingExport = Type.Object(
+  {
+    url: Type.String({
+      examples: ['http://localhost:4318/v1/traces'],
+      description: 'Where the collector takes traces by OTLP over HTTP, as JSON.',
+      'x-expected': 'a URL such as http://localhost:4318/v1/traces',
+    }),
+    headers: Type.Optional(
+      Type.Record(Type.String(), Type.String({ writeOnly: true, 'x-expected': 'text (put numbers in quotes)' }), {
+        default: {},
+        writeOnly: true,
+        description: 'Further fields of each request to it, such as an API key.',
+        examples: [{ authorization: 'Bearer ${COLLECTOR_TOKEN}' }],
+      }),
+    ),
+    service: Type.Optional(
+      Type.String({
+        default: 'sluice',
+        minLength: 1,
+        maxLength: 256,
+        description: 'What this gateway is called in traces.',
+        'x-expected': 'a name of 1 to 256 characters',
+      }),
+    ),
+    timeout: duration('5s', 1, 'How long it may take to take in some spans; then they are lost.'),
+    queue: whole(2048, 1, 1_000_000, 'How many spans may wait to be sent. More are lost, and counted.'),
+  },
+  {
+    additionalProperties: false,
+    description: 'Sends the spans of recorded traces to a collector (OpenTelemetry): one an exchange, one an attempt.',
+    'x-expected': 'keys such as url and service',
+  },
+)
+
 export const Tracing = group('What is done about traces that go through (W3C Trace Context).', {
   propagate: Type.Optional(
     Type.Boolean({
@@ -237,6 +271,7 @@ export const Tracing = group('What is done about traces that go through (W3C Tra
     'The share of the new traces that is marked to be recorded. What a trusted proxy has decided is kept; what anybody ' +
       'else wants recorded is so in this share of cases, what they do not want is not.',
   ),
+  export: Type.Optional(TracingExport),
 })
 
 export const Shutdown = group('How the gateway stops on SIGTERM and SIGINT.', {
@@ -778,6 +813,7 @@ export type HealthConfig = NonNullable<PoolConfig['health']>
 export type ActiveConfig = NonNullable<HealthConfig['active']>
 export type PassiveConfig = Exclude<NonNullable<HealthConfig['passive']>, false>
 export type BreakerConfig = NonNullable<PoolConfig['breaker']>
+export type TracingConfig = NonNullable<Config['tracing']>
 export type ReloadConfig = NonNullable<Config['reload']>
 export type BackendTlsConfig = NonNullable<PoolConfig['tls']>
 export type ListenTlsConfig = NonNullable<NonNullable<Config['listen']>['tls']>

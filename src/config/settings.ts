@@ -30,6 +30,19 @@ export interface TracingSettings {
   readonly accept: 'everyone' | 'trusted'
   /** Share of the traces that are recorded, where nobody who is trusted has decided. */
   readonly sample: number
+  /** Where spans are sent; `undefined` for nowhere. */
+  readonly export: TracingExportSettings | undefined
+}
+
+export interface TracingExportSettings {
+  readonly url: string
+  /** Further fields of each request, by name; secret. */
+  readonly headers: Readonly<Record<string, string>>
+  /** What the gateway is called in traces. */
+  readonly service: string
+  readonly timeoutMs: number
+  /** How many spans may wait. */
+  readonly queue: number
 }
 
 export interface OverloadSettings extends OverloadRules {

@@ -18,6 +18,7 @@ const SECRETS = [
   'admin.token',
   'listen.tls.cert',
   'listen.tls.key',
+  'tracing.export.headers',
   'tls.ca',
   'tls.cert',
   'tls.key',

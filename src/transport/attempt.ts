@@ -39,7 +39,7 @@ export class Attempt implements Call {
   readonly headBy: number
   readonly upgrade: string
   readonly #decider: Decider
-  readonly #startedAt = performance.now()
+  readonly startedAt = performance.now()
   /** The status of the answer, or what went wrong; undefined until then. */
   outcome: number | FailureKind | undefined
   /** How long it took until then, in milliseconds. */
@@ -82,7 +82,7 @@ export class Attempt implements Call {
 
   /** How long it waited for a connection. */
   get queueMs(): number {
-    return this.servedAt === 0 ? this.#lastedMs : this.servedAt - this.#startedAt
+    return this.servedAt === 0 ? this.#lastedMs : this.servedAt - this.startedAt
   }
 
   /** How long the connection took to be made; 0 for one that was kept. */
@@ -92,7 +92,7 @@ export class Attempt implements Call {
   }
 
   get #lastedMs(): number {
-    return this.ms === 0 ? performance.now() - this.#startedAt : this.ms
+    return this.ms === 0 ? performance.now() - this.startedAt : this.ms
   }
 
   send(): void {
@@ -185,7 +185,7 @@ export class Attempt implements Call {
 
   /** The time for the whole is up: whoever had little of it, behind an upload or other attempts, is not to blame. */
   #verdictOn(kind: FailureKind): Verdict {
-    const hadMs = performance.now() - (this.sentAt === 0 ? this.#startedAt : this.sentAt)
+    const hadMs = performance.now() - (this.sentAt === 0 ? this.startedAt : this.sentAt)
     const { totalMs } = this.exchange.forwarding
     return kind === 'total-timeout' && hadMs < totalMs * FAIR_SHARE ? 'ignored' : FAILURES[kind].verdict
   }
@@ -200,7 +200,7 @@ export class Attempt implements Call {
   #settle(verdict: Verdict, outcome: number | FailureKind): void {
     const now = performance.now()
     this.outcome ??= outcome
-    if (this.ms === 0) this.ms = now - this.#startedAt
+    if (this.ms === 0) this.ms = now - this.startedAt
     if (typeof outcome === 'number') this.firstByteMs = now - this.sentAt
     // What never got as far as being sent took no time of the backend's.
     this.lease.settle(verdict, this.sentAt === 0 ? 0 : now - this.sentAt, now)

@@ -94,6 +94,8 @@ export class Exchange implements RequestInfo {
   tried: Set<Backend> | undefined
   /** The attempts that failed and were followed by another one. */
   tries: Try[] | undefined
+  /** The same, where they will be told of as spans. */
+  replaced: Attempt[] | undefined
   /** Ends the wait for another attempt, when there is one. */
   stopWaiting: (() => void) | undefined
   /** Whether it holds a place in the pool's budget of retries. */
@@ -262,6 +264,7 @@ export class Exchange implements RequestInfo {
   /** Before another attempt: notes how this one ended. */
   remember(attempt: Attempt): void {
     this.tries = [...(this.tries ?? []), attempt.record]
+    if (this.trace?.sampled) this.replaced = [...(this.replaced ?? []), attempt]
     this.error = undefined
   }
 

@@ -28,6 +28,8 @@ export interface Forwarding {
   readonly totalMs: number
   /** Bytes; Infinity for no limit. */
   readonly maxBodySize: number
+  /** Its path alone. */
+  readonly path: string
   /** What the route's path begins with, up to the first parameter or wildcard, without a slash at the end. */
   readonly prefix: string
   readonly rewrite: Rewrite | undefined
@@ -77,6 +79,7 @@ export function compileForwarding(
     },
     totalMs: limitOf(timeouts.totalMs),
     maxBodySize: limitOf(settings.maxBodySize),
+    path: rules.path,
     prefix: literalPrefix(rules.path),
     rewrite: rules.rewrite,
     requestHeaders: compileRules(rules.requestHeaders),

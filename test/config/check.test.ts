@@ -38,7 +38,7 @@ void t.test('the smallest configuration, with every default', async (test) => {
     },
     admin: { host: '127.0.0.1', port: 9090, token: '', hosts: [] },
     log: { level: 'info', access: { sample: 1, slowMs: 0, query: 'keep', headers: [] } },
-    tracing: { propagate: true, accept: 'everyone', sample: 1 },
+    tracing: { propagate: true, accept: 'everyone', sample: 1, export: undefined },
     shutdown: { delayMs: 0, graceMs: 30_000 },
     reload: { watch: true, drainMs: 300_000, keep: 10, save: false, guard: undefined },
     overload: { eventLoopDelayMs: 1000, eventLoopUtilization: 1, heap: 0.9, rss: 0.9, retryAfterMs: 1000 },

@@ -65,7 +65,13 @@ void t.test('secrets are marked, for editors and for whoever shows a configurati
     for (const inside of Object.values(part.patternProperties ?? {})) walk(inside, `${path}.NAME`)
   }
   walk(schema, '')
-  test.same(marked.toSorted(), ['.admin.token', '.listen.tls.key', '.pools.NAME.tls.key'])
+  test.same(marked.toSorted(), [
+    '.admin.token',
+    '.listen.tls.key',
+    '.pools.NAME.tls.key',
+    '.tracing.export.headers',
+    '.tracing.export.headers.NAME',
+  ])
 })
 
 void t.test('every key is explained', async (test) => {

@@ -14,6 +14,7 @@ const LAYERS: ReadonlyArray<readonly [layer: string, files: RegExp]> = [
   ['admin', /^src\/admin\//],
   ['metrics', /^src\/metrics\//],
   ['log', /^src\/log\//],
+  ['tracing', /^src\/tracing\//],
   ['transport', /^src\/transport\//],
   ['config', /^src\/config\//],
   ['routing', /^src\/routing\//],
