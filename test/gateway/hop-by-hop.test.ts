@@ -61,6 +61,7 @@ void test('HP-03 HP-05 fields of one hop are removed without being listed', asyn
     'x-forwarded-proto',
     'x-forwarded-host',
     'x-request-id',
+    'traceparent',
   ])
 })
 

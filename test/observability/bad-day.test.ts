@@ -1,11 +1,11 @@
 /**
- * A bad day: a backend dies, another turns slow, clients leave, a configuration is none. What is happening, to whom,
+ * A bad day: a backend dies, another turns slow, clients leave, a configuration is none, the gateway has too much to do. What is happening, to whom,
  * since when, and why: the metrics alone tell it, and the log alone, equal to the request to what the clients counted.
  */
 import { test, type Test } from 'tap'
 
 import { ended, stateIn, type Scrape } from '../helpers/metrics.ts'
-import { babble, beginDay, type Day, leave, reloadBadly, type Seen, visit } from './day.ts'
+import { babble, beginDay, type Day, leave, overload, reloadBadly, type Seen, visit } from './day.ts'
 
 void test('a bad day, as metrics and log tell it', async (t) => {
   const day = await beginDay(t)
@@ -18,6 +18,7 @@ void test('a bad day, as metrics and log tell it', async (t) => {
   await visit(day, '/nowhere/', 7)
   await leave(t, day, 3)
   await babble(t, day, 2)
+  await overload(day)
   const refused = await reloadBadly(day)
   t.match(refused, /^422 /)
   const found = await ended({ adminPort: Number(new URL(day.admin).port) }, day.seen.length)
@@ -67,6 +68,10 @@ function metricsTell(t: Test, found: Scrape, { seen }: Day): void {
     return of('sum') / of('count')
   }
   t.ok(mean('slows') > mean('lasts'), 'metrics: who is slow')
+  const shed = seen.filter(({ status }) => status === 503).length
+  t.equal(found.sum('sluice_requests_shed_total'), shed, 'metrics: how many the gateway itself refused')
+  t.same(found.counts('sluice_requests_shed_total', 'limit'), { eventLoopDelay: shed }, 'metrics: and why')
+  t.equal(found.sum('sluice_overloaded'), 0, 'metrics: it is over')
   t.equal(found.sum('sluice_config_last_reload_success'), 0)
   t.same(found.counts('sluice_config_reloads_total', 'result'), { failure: 1 })
   t.equal(found.sum('sluice_backend_in_flight'), 0)
@@ -109,7 +114,8 @@ function asked({ path, status }: { readonly path?: string; readonly status?: num
 
 function logTells(t: Test, lines: readonly Line[], { seen }: Day): void {
   const exchanges = lines.filter(({ path, outcome }) => path !== undefined && outcome !== undefined)
-  const readable = seen.filter(({ path }) => path !== '')
+  const shed = seen.filter(({ status }) => status === 503)
+  const readable = seen.filter((each) => each.path !== '' && !shed.includes(each))
   t.equal(exchanges.length, readable.length, 'log: a line a request')
   t.same(counted(exchanges, asked), counted(readable, asked), 'log: what each of them saw')
   const byId = new Map(exchanges.map((line) => [line.requestId, line]))
@@ -129,7 +135,7 @@ function logTells(t: Test, lines: readonly Line[], { seen }: Day): void {
   const unreadable = lines.filter(({ msg, path }) => msg.startsWith('request refused') && path === undefined)
   t.equal(
     unreadable.reduce((sum, { count = 1 }) => sum + count, 0),
-    seen.length - readable.length,
+    seen.length - readable.length - shed.length,
   )
   t.match(unreadable[0], { status: 400, code: 'SLUICE_BAD_REQUEST', reason: /^HPE_/ })
 
@@ -151,6 +157,14 @@ function logTells(t: Test, lines: readonly Line[], { seen }: Day): void {
   const since = first?.time ?? NaN
   t.ok(since >= Math.max(...good) && since <= Math.min(...slowOnes), 'log: since when')
   t.match(first?.cause, /\d+ of \d+|ECONNREFUSED|failed/, 'log: and why')
+  const refusals = lines.filter(({ msg }) => msg.startsWith('request refused: the gateway is overloaded'))
+  t.equal(
+    refusals.reduce((sum, { count = 1 }) => sum + count, 0),
+    shed.length,
+    'log: how many were refused for overload',
+  )
+  const overloads = lines.filter(({ what }) => what === 'overload')
+  t.match(overloads, [{ to: 'overloaded', cause: /event loop is .* late, more than 300 ms/ }, { to: 'normal' }])
   const reload = lines.find(({ what, to }) => what === 'reload' && to === 'refused')
   t.match(reload?.msg, /gateway\.json:1:\d+: pools\.shop\.backends\[0\]: /, 'log: what is wrong with the configuration')
   t.match(lines.at(-1)?.msg, /^stopped$/)

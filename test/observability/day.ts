@@ -30,13 +30,15 @@ export interface Day extends Addresses {
   readonly backends: Readonly<Record<'dies' | 'slows' | 'lasts' | 'hangs', MoodyBackend>>
 }
 
-const BLOCK_MS = 3000
-
-/** Keeps the event loop busy when it is asked to, as a plugin with an endless loop would. */
+/** Keeps the event loop busy when it is asked to, as a plugin that computes too much would, until somebody suffers. */
 const BUSY_PLUGIN = `export default async app => {
-  app.get('/block', (request, reply) => {
-    reply.send('blocking')
-    setTimeout(() => { for (const until = Date.now() + ${BLOCK_MS}; Date.now() < until;); }, 50)
+  app.get('/busy/*', (request, reply) => {
+    const compute = () => {
+      for (const until = Date.now() + 1000; Date.now() < until;);
+      if (app.overload.refused.eventLoopDelay === 0) setImmediate(compute)
+    }
+    setTimeout(compute, 5)
+    reply.code(202).send('busy')
   })
 }
 `
@@ -57,6 +59,7 @@ function configOf(backends: Day['backends']): string {
   const seat = (name: keyof Day['backends']): object => ({ id: name, url: backends[name].url })
   return JSON.stringify({
     reload: { watch: false },
+    overload: { eventLoopDelay: '300ms' },
     pools: {
       shop: { algorithm: 'round-robin', backends: [seat('dies'), seat('slows'), seat('lasts')] },
       stuck: { backends: [seat('hangs')] },
@@ -122,6 +125,16 @@ async function inFlight(admin: string): Promise<number> {
   const { body } = await askJson(`${admin}/status`)
   const found = JSON.stringify(body).matchAll(/"inFlight":(\d+)/g)
   return Array.from(found, ([, count]) => Number(count)).reduce((sum, count) => sum + count, 0)
+}
+
+/** Something keeps the gateway busy, and clients come meanwhile; until it says that this is over. */
+export async function overload(day: Day): Promise<void> {
+  await visit(day, '/busy/', 1, 1)
+  while (!day.seen.some(({ status }) => status === 503)) {
+    // oxlint-disable-next-line no-await-in-loop -- until one is refused
+    await visit(day, '/shop/much/', 8)
+  }
+  await day.process.logged(/gateway is no longer overloaded/)
 }
 
 /** What is no request at all. */
