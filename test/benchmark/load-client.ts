@@ -1,44 +1,65 @@
 /** The benchmark's handle on its load process. */
-import { once } from 'node:events'
 import type { ChildProcess } from 'node:child_process'
 
+import { end, nextMessage, tied } from './child.ts'
+import type { Job } from './load/client.ts'
+import type { Result } from './load/course.ts'
+import type { Order, Report } from './load.ts'
 import { startNode } from './processes.ts'
 
-export interface Job {
-  readonly port: number
-  readonly requests: number
-  readonly connections: number
-  readonly path: string
-}
-
-export interface Result {
-  readonly seconds: number
-  readonly p50: number
-  readonly p99: number
-}
+/** Beyond the load's own deadline: by then the load itself must be what hangs. */
+const GRACE_MS = 10_000
 
 export class Load {
-  readonly #child: ChildProcess
+  #child = start()
 
-  private constructor(child: ChildProcess) {
-    this.#child = child
+  /**
+   * Opens connections, besides those that are open; each has had one answer then.
+   *
+   * @throws when the proxy does not do what it should, in time
+   */
+  async open(job: Job): Promise<void> {
+    await this.#ask({ what: 'open', job }, job.deadlineMs)
   }
 
-  static async start(): Promise<Load> {
-    return new Load(startNode('load.ts', [], { core: 1, messages: true }))
+  /** @throws as above; then all connections are closed */
+  async run(deadlineMs: number): Promise<Result> {
+    const report = await this.#ask({ what: 'run' }, deadlineMs)
+    if (report.what !== 'ran') throw new Error('the load did not run')
+    return report.result
   }
 
-  async run(job: Job): Promise<Result> {
-    this.#child.send(job)
-    const [result]: Result[] = await Promise.race([
-      once(this.#child, 'message'),
-      once(this.#child, 'exit').then(() => []),
-    ])
-    if (result === undefined) throw new Error('the load process gave no result; what it met is above')
-    return result
+  /** @returns how many connections the proxy has not closed */
+  async count(): Promise<number> {
+    const report = await this.#ask({ what: 'count' }, GRACE_MS)
+    return report.what === 'counted' ? report.kept : 0
+  }
+
+  async close(): Promise<void> {
+    await this.#ask({ what: 'close' }, GRACE_MS)
   }
 
   stop(): void {
     this.#child.kill()
   }
+
+  async #ask(order: Order, withinMs: number): Promise<Report> {
+    const child = this.#child
+    const timer = setTimeout(() => void end(child, 'SIGKILL'), withinMs + GRACE_MS)
+    try {
+      const answer = nextMessage<Report>(child, 'the load')
+      child.send(order)
+      const report = await answer
+      if (report.what === 'failed') throw new Error(report.reason)
+      return report
+    } finally {
+      clearTimeout(timer)
+      // One that has died is replaced, so that the next proxy has its turn.
+      if (child.exitCode !== null || child.signalCode !== null) this.#child = start()
+    }
+  }
+}
+
+function start(): ChildProcess {
+  return tied(startNode('load.ts', [], { core: 1, messages: true }))
 }

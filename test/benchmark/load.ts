@@ -1,94 +1,88 @@
 /**
- * The load: a fixed number of requests over a fixed number of connections, each sending its next request when it has
- * the whole answer. Bare sockets, so that it costs little. Takes jobs from and reports to its parent by messages.
+ * The load: a fixed number of requests over a fixed number of connections. Bare sockets where that can be had, so that
+ * it costs little. Takes orders from and reports to its parent by messages; whatever goes wrong is an answer too, and so
+ * is a proxy that gives none.
  */
-import { connect, type Socket } from 'node:net'
+import type { Client, Job } from './load/client.ts'
+import { Course, type Result } from './load/course.ts'
+import { Http1Client } from './load/http1.ts'
+import { Http2Client, STREAMS } from './load/http2.ts'
+import { WebSocketClient } from './load/websocket.ts'
 
-import type { Job, Result } from './load-client.ts'
+export type Order = { readonly what: 'open'; readonly job: Job } | { readonly what: 'run' | 'count' | 'close' }
+export type Report =
+  | { readonly what: 'done' }
+  | { readonly what: 'counted'; readonly kept: number }
+  | { readonly what: 'ran'; readonly result: Result }
+  | { readonly what: 'failed'; readonly reason: string }
 
-const HEADERS = [
-  'User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0',
-  'Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
-  'Accept-Language: en-US,en;q=0.5',
-  'Accept-Encoding: gzip, deflate, br, zstd',
-  'Cookie: session=0123456789abcdef0123456789abcdef; theme=dark',
-  'Referer: http://shop.example.com/catalogue/page/7',
-  'Cache-Control: no-cache',
-  'Sec-Fetch-Dest: document',
-  'Sec-Fetch-Mode: navigate',
-].join('\r\n')
+/** How many connect at once: more would overflow what the system keeps for a listener. */
+const AT_ONCE = 100
 
-let serial = 0
+const clients: Client[] = []
+let job: Job | undefined
 
-/** One connection: sends, reads a whole answer, sends again. */
-class Client {
-  readonly #socket: Socket
-  readonly #job: Job
-  readonly #next: () => boolean
-  readonly #latencies: number[]
-  readonly #done: () => void
-  #head = ''
-  #left = 0
-  #sentAt = 0
+const CLIENTS = {
+  'http/1.1': Http1Client,
+  'http/2': Http2Client,
+  websocket: WebSocketClient,
+} as const
 
-  constructor(job: Job, next: () => boolean, latencies: number[], done: () => void) {
-    this.#job = job
-    this.#next = next
-    this.#latencies = latencies
-    this.#done = done
-    this.#socket = connect({ port: job.port, host: '127.0.0.1', noDelay: true })
-    this.#socket.on('connect', () => this.#send())
-    this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    this.#socket.on('error', (error) => {
-      throw error
-    })
+/** Adds to those that are open. */
+async function open(wanted: Job): Promise<Report> {
+  job = wanted
+  const share = wanted.protocol === 'http/2' ? STREAMS : 1
+  let left = Math.ceil(wanted.connections / share)
+  while (left > 0) {
+    const batch = Array.from({ length: Math.min(left, AT_ONCE) }, () => new CLIENTS[wanted.protocol](wanted))
+    clients.push(...batch)
+    left -= batch.length
+    // oxlint-disable-next-line no-await-in-loop -- batch by batch
+    await within(wanted, `connecting`, Promise.all(batch.map((client) => client.open())))
   }
+  return { what: 'done' }
+}
 
-  #send(): void {
-    if (!this.#next()) {
-      this.#socket.destroy()
-      this.#done()
-      return
-    }
-    this.#sentAt = performance.now()
-    const path = `${this.#job.path}${(serial++).toString(36)}`
-    this.#socket.write(`GET ${path}?q=${serial} HTTP/1.1\r\nHost: shop.example.com\r\n${HEADERS}\r\n\r\n`, 'latin1')
-  }
+async function run(asked: Job): Promise<Report> {
+  const course = new Course(asked.requests)
+  course.start()
+  for (const client of clients) client.run(course)
+  const result = await within(asked, () => course.progress, course.result)
+  return { what: 'ran', result }
+}
 
-  #read(chunk: Buffer): void {
-    if (this.#left > 0) this.#left -= chunk.length
-    else {
-      this.#head += chunk.toString('latin1')
-      const end = this.#head.indexOf('\r\n\r\n')
-      if (end === -1) return
-      const length = /\r\ncontent-length: (\d+)/i.exec(this.#head.slice(0, end + 2))?.[1]
-      if (!this.#head.startsWith('HTTP/1.1 200') || length === undefined) throw new Error(this.#head.slice(0, 200))
-      this.#left = Number(length) - (this.#head.length - end - 4)
-      this.#head = ''
-    }
-    if (this.#left > 0) return
-    this.#latencies.push(performance.now() - this.#sentAt)
-    this.#send()
+function close(): Report {
+  for (const client of clients.splice(0)) client.close()
+  return { what: 'done' }
+}
+
+async function within<Value>({ deadlineMs }: Job, at: string | (() => string), value: Promise<Value>): Promise<Value> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    late.reject(new Error(`nothing more after ${deadlineMs / 1000} s: ${typeof at === 'string' ? at : at()}`))
+  }, deadlineMs)
+  try {
+    return await Promise.race([value, late.promise])
+  } finally {
+    clearTimeout(timer)
   }
 }
 
-function run(job: Job): Promise<Result> {
-  return new Promise((resolve) => {
-    let left = job.requests
-    let open = job.connections
-    const latencies: number[] = []
-    const startedAt = performance.now()
-    const next = () => left-- > 0
-    const done = () => {
-      if (--open > 0) return
-      const sorted = latencies.toSorted((a, b) => a - b)
-      const at = (share: number) => sorted[Math.floor(sorted.length * share)] ?? NaN
-      resolve({ seconds: (performance.now() - startedAt) / 1000, p50: at(0.5), p99: at(0.99) })
-    }
-    for (let i = 0; i < job.connections; i++) void new Client(job, next, latencies, done)
-  })
+async function follow(order: Order): Promise<Report> {
+  if (order.what === 'open') return open(order.job)
+  if (order.what === 'close') return close()
+  if (order.what === 'count') return { what: 'counted', kept: clients.filter(({ kept }) => kept).length }
+  if (job === undefined) throw new Error('nothing is open')
+  return run(job)
 }
 
-process.on('message', (job: Job) => {
-  void run(job).then((result) => process.send?.(result))
+process.on('message', (order: Order) => {
+  follow(order).then(
+    (report) => process.send?.(report),
+    (error: unknown) => {
+      close()
+      const report: Report = { what: 'failed', reason: error instanceof Error ? error.message : String(error) }
+      process.send?.(report)
+    },
+  )
 })

@@ -3,28 +3,37 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
+import { alive, end, tied } from './child.ts'
+import { freePorts } from './ports.ts'
+
 export const PROXY_CORE = 0
 const BACKENDS = 3
-// The kernel counts processor time in ticks of 10 ms (sysconf(_SC_CLK_TCK) is 100 on Linux).
-const TICK_US = 10_000
+const START_WITHIN_MS = 30_000
+const STOP_WITHIN_MS = 2_000
 
 export interface Peer {
   readonly name: string
+  /** `undefined` when it is not installed. */
   readonly start: (port: number, backends: readonly number[], folder: string) => ChildProcess | undefined
 }
 
 export interface Running {
   readonly name: string
   readonly port: number
+  readonly pid: number
+  readonly alive: boolean
   /** Processor time so far, in microseconds, with that of its children. */
   cpuUs(): number
   rssMiB(): number
-  stop(): void
+  /** The most memory that it had since `resetPeak`. */
+  peakMiB(): number
+  resetPeak(): void
+  stop(): Promise<void>
 }
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
@@ -41,16 +50,47 @@ function start(core: number, command: string, args: readonly string[], messages 
   return spawn(...pinned(core, command, args), { stdio: [...stdio] })
 }
 
+interface NodeOptions {
+  readonly core: number
+  readonly messages?: boolean
+  /** For Node itself. */
+  readonly flags?: readonly string[]
+}
+
 export function startNode(
   file: string,
   args: readonly string[],
-  { core, messages = false }: { core: number; messages?: boolean },
+  { core, messages = false, flags = [] }: NodeOptions,
 ): ChildProcess {
-  return start(core, process.execPath, [here(file), ...args], messages)
+  return start(core, process.execPath, [...flags, here(file), ...args], messages)
 }
 
-export async function startBackends(): Promise<{ ports: number[]; stop: () => void }> {
-  const children = Array.from({ length: BACKENDS }, () => startNode('backend.ts', [], { core: 1 }))
+interface ProxyOptions {
+  /** What it is told besides what all are. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** For those that talk much. */
+  readonly quiet?: boolean
+}
+
+export function startProxy(
+  command: string,
+  args: readonly string[],
+  { environment, quiet = false }: ProxyOptions = {},
+): ChildProcess {
+  const env = { ...process.env, ...environment }
+  return spawn(...pinned(PROXY_CORE, command, args), { stdio: ['ignore', 'ignore', quiet ? 'ignore' : 'inherit'], env })
+}
+
+export interface Backends {
+  readonly ports: readonly number[]
+  stop(): void
+}
+
+/** @param args what each is told, by its index */
+export async function startBackends(args: (index: number) => readonly string[] = () => []): Promise<Backends> {
+  const children = Array.from({ length: BACKENDS }, (_, index) => {
+    return tied(startNode('backend.ts', args(index), { core: 1 }))
+  })
   const ports = await Promise.all(
     children.map(async (child) => {
       const [line]: unknown[] = child.stdout === null ? [] : await once(child.stdout, 'data')
@@ -60,127 +100,94 @@ export async function startBackends(): Promise<{ ports: number[]; stop: () => vo
   return { ports, stop: () => children.forEach((child) => child.kill()) }
 }
 
-interface SluiceOptions {
-  readonly access?: boolean
-  /** How many other routes stand beside the one that takes the requests. */
-  readonly moreRoutes?: number
-  /** What its pools say besides their backends. */
-  readonly pool?: object
-}
-
-function sluice({ access = false, moreRoutes = 2, pool = {} }: SluiceOptions): Peer['start'] {
-  return (port, backends, folder) => {
-    const config = `${folder}/sluice-${port}.json`
-    const urls = backends.map((each) => `http://127.0.0.1:${each}`)
-    const pools = Object.fromEntries(['one', 'two', 'three'].map((name) => [name, { backends: urls, ...pool }]))
-    const others = Array.from({ length: moreRoutes }, (_, n) =>
-      n % 2 === 0
-        ? { path: `/other/${n}/*`, pool: 'two' }
-        : { path: `/third/${n}/:id`, pool: 'three', methods: ['POST'] },
-    )
-    const routes = [{ path: '/*', pool: 'one' }, ...others]
-    const log = { level: 'info', access }
-    writeFileSync(config, JSON.stringify({ listen: { host: '127.0.0.1', port }, admin: false, log, pools, routes }))
-    const sh = `exec "$0" "$1" run --config "$2" > "${folder}/access-${port}.log"`
-    return start(PROXY_CORE, 'sh', ['-c', sh, process.execPath, here('../../bin/sluice.js'), config])
-  }
-}
-
-function application(file: string): Peer['start'] {
-  return (port, backends) => startNode(`peers/${file}`, [String(port), ...backends.map(String)], { core: PROXY_CORE })
-}
-
-function nginx(port: number, backends: readonly number[], folder: string): ChildProcess | undefined {
-  if (!installed('nginx')) return undefined
-  const config = `${folder}/nginx.conf`
-  writeFileSync(
-    config,
-    `worker_processes 1; daemon off; pid ${folder}/nginx.pid; error_log stderr error;
-events { worker_connections 4096; }
-http {
-  access_log off; keepalive_requests 1000000; client_body_temp_path ${folder}; proxy_temp_path ${folder};
-  fastcgi_temp_path ${folder}; uwsgi_temp_path ${folder}; scgi_temp_path ${folder};
-  upstream all { ${backends.map((each) => `server 127.0.0.1:${each};`).join(' ')} keepalive 128; keepalive_requests 1000000; }
-  server {
-    listen 127.0.0.1:${port};
-    location / {
-      proxy_pass http://all; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
-    }
-  }
-}
-`,
-  )
-  return start(PROXY_CORE, 'nginx', ['-c', config, '-e', 'stderr'])
-}
-
-export const PEERS: readonly Peer[] = [
-  { name: 'sluice', start: sluice({ access: true }) },
-  { name: 'sluice-no-log', start: sluice({}) },
-  { name: 'reply-from', start: application('reply-from.ts') },
-  { name: 'fastify-undici', start: application('fastify-undici.ts') },
-  { name: 'nginx', start: nginx },
-]
-
-/** Whether the number of routes costs a request anything: `npm run bench -- routes`. */
-export const BY_ROUTES: readonly Peer[] = [
-  { name: '10 routes', start: sluice({ moreRoutes: 9 }) },
-  { name: '10,000 routes', start: sluice({ moreRoutes: 9999 }) },
-]
-
-/** What looking after backends costs a request: `npm run bench -- protection`. */
-export const BY_PROTECTION: readonly Peer[] = [
-  { name: 'none', start: sluice({ pool: { health: { passive: false }, breaker: false } }) },
-  { name: 'passive health', start: sluice({ pool: { breaker: false } }) },
-  { name: 'breakers', start: sluice({ pool: { health: { passive: false } } }) },
-  {
-    name: 'both, and checks',
-    start: sluice({ pool: { health: { active: { path: '/small/check', interval: '1s', timeout: '1s' } } } }),
-  },
-]
-
-let nextPort = 18_080
-
+/** @throws when it does not listen, in time */
 export async function startPeer(peer: Peer, backends: readonly number[]): Promise<Running | undefined> {
   const folder = mkdtempSync(`${tmpdir()}/sluice-bench-`)
-  const port = nextPort++
+  const [port = 0] = await freePorts(1)
   const child = peer.start(port, backends, folder)
-  if (child?.pid === undefined) return undefined
-  const { pid } = child
-  await listening(port)
-  const family = () => [pid, ...childrenOf(pid)]
-  return {
-    name: peer.name,
-    port,
-    cpuUs: () => family().reduce((sum, each) => sum + ticks(each), 0) * TICK_US,
-    rssMiB: () => family().reduce((sum, each) => sum + rss(each), 0),
-    stop: () => {
-      child.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-      child.kill('SIGTERM')
-    },
+  if (child?.pid === undefined) {
+    rmSync(folder, { recursive: true })
+    return undefined
+  }
+  tied(child).once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  await listening(peer.name, child, port)
+  return new RunningPeer(peer.name, port, child, child.pid)
+}
+
+class RunningPeer implements Running {
+  readonly name: string
+  readonly port: number
+  readonly pid: number
+  readonly #child: ChildProcess
+
+  constructor(name: string, port: number, child: ChildProcess, pid: number) {
+    this.name = name
+    this.port = port
+    this.pid = pid
+    this.#child = child
+  }
+
+  get alive(): boolean {
+    return alive(this.#child)
+  }
+
+  cpuUs(): number {
+    return this.#sum(processorUs)
+  }
+
+  rssMiB(): number {
+    return this.#sum((pid) => memory(pid, 'VmRSS'))
+  }
+
+  peakMiB(): number {
+    return this.#sum((pid) => memory(pid, 'VmHWM'))
+  }
+
+  resetPeak(): void {
+    // See proc(5): the peak is what it is now.
+    for (const pid of this.#family()) writeFileSync(`/proc/${pid}/clear_refs`, '5')
+  }
+
+  async stop(): Promise<void> {
+    // It may want to wait for connections that nobody will use again.
+    const impatient = setTimeout(() => this.#child.kill('SIGKILL'), STOP_WITHIN_MS)
+    await end(this.#child, 'SIGTERM')
+    clearTimeout(impatient)
+  }
+
+  #sum(of: (pid: number) => number): number {
+    return this.#family().reduce((sum, pid) => sum + of(pid), 0)
+  }
+
+  #family(): number[] {
+    return this.alive ? [this.pid, ...childrenOf(this.pid)] : []
   }
 }
 
+/** Any of its threads may have started one. */
 function childrenOf(pid: number): number[] {
-  const list = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-  return list === '' ? [] : list.split(' ').map(Number)
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    const list = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim()
+    return list === '' ? [] : list.split(' ').map(Number)
+  })
 }
 
-/** Fields 14 and 15 of /proc/PID/stat, user and system time; the name in field 2 may hold spaces. */
-function ticks(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /s, '')
-    .split(' ')
-  return Number(fields[11]) + Number(fields[12])
+/** User and system time of all its threads: /proc/PID/stat has it in ticks of 10 ms only, this in nanoseconds. */
+function processorUs(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((thread) => Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000)
+    .reduce((sum, us) => sum + us, 0)
 }
 
-function rss(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+function memory(pid: number, what: 'VmRSS' | 'VmHWM'): number {
+  const lines = readFileSync(`/proc/${pid}/status`, 'utf8').split('\n')
+  return Number(/\d+/.exec(lines.find((line) => line.startsWith(what)) ?? '')?.[0] ?? 0) / 1024
 }
 
 /** Waits until somebody accepts on `port`. */
-async function listening(port: number): Promise<void> {
-  for (;;) {
+async function listening(name: string, child: ChildProcess, port: number): Promise<void> {
+  const deadline = performance.now() + START_WITHIN_MS
+  while (alive(child) && performance.now() < deadline) {
     const socket = connect({ port, host: '127.0.0.1' })
     // oxlint-disable-next-line no-await-in-loop
     const open = await new Promise<boolean>((resolve) => {
@@ -190,4 +197,6 @@ async function listening(port: number): Promise<void> {
     socket.destroy()
     if (open) return
   }
+  child.kill('SIGKILL')
+  throw new Error(`${name} does not start`)
 }

@@ -5,10 +5,13 @@
 import Fastify from 'fastify'
 import { Pool } from 'undici'
 
-const [port = 0, ...backends] = process.argv.slice(2).map(Number)
-const pools = backends.map((each) => new Pool(`http://127.0.0.1:${each}`, { connections: 128, allowH2: false }))
-const app = Fastify()
+import { bases, makeServer, port } from './application.ts'
+
+const pools = bases.map((base) => new Pool(base, { connections: 128, allowH2: false }))
+const app = Fastify({ serverFactory: (handler) => makeServer(handler) })
 let turn = 0
+app.removeAllContentTypeParsers()
+app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
 app.all('/*', (request, reply) => {
   const { raw } = reply
   reply.hijack()
@@ -18,7 +21,13 @@ app.all('/*', (request, reply) => {
     if (rawHeaders[i] !== 'Connection') headers.push(rawHeaders[i] ?? '', rawHeaders[i + 1] ?? '')
   }
   pools[turn++ % pools.length]?.dispatch(
-    { path: request.raw.url ?? '/', method: 'GET', headers, reset: false },
+    {
+      path: request.raw.url ?? '/',
+      method: request.raw.method === 'POST' ? 'POST' : 'GET',
+      headers,
+      body: request.raw.method === 'POST' ? request.raw : null,
+      reset: false,
+    },
     {
       onRequestStart() {},
       onResponseStart(_controller, status, fields) {
@@ -40,4 +49,4 @@ app.all('/*', (request, reply) => {
     },
   )
 })
-await app.listen({ port, host: '127.0.0.1' })
+await app.listen({ port, host: '127.0.0.1', backlog: 4096 })

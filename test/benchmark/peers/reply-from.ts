@@ -2,13 +2,15 @@
 import replyFrom from '@fastify/reply-from'
 import Fastify from 'fastify'
 
-const [port = 0, ...backends] = process.argv.slice(2).map(Number)
-const bases = backends.map((each) => `http://127.0.0.1:${each}`)
-const app = Fastify()
-let turn = 0
+import { makeServer, nextBase, port } from './application.ts'
+
+const app = Fastify({ serverFactory: (handler) => makeServer(handler) })
 await app.register(replyFrom, { disableRequestLogging: true })
+// Bodies are forwarded as they come.
+app.removeAllContentTypeParsers()
+app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
 app.all('/*', (request, reply) => {
-  const base = bases[turn++ % bases.length] ?? ''
+  const base = nextBase()
   return reply.from(request.url, { getUpstream: () => base })
 })
-await app.listen({ port, host: '127.0.0.1' })
+await app.listen({ port, host: '127.0.0.1', backlog: 4096 })

@@ -3,17 +3,12 @@
  * the port that it had.
  */
 import type { ChildProcess } from 'node:child_process'
-import { createServer } from 'node:net'
 
+import { end, nextMessage, tied } from '../child.ts'
+import { freePorts } from '../ports.ts'
 import { startNode } from '../processes.ts'
 import type { Faults, Settings } from './backend.ts'
-import { end, nextMessage, tied } from './child.ts'
 import type { Plan } from './plan.ts'
-
-// Below the ports that the system gives to outgoing connections: one of those could take the port of a backend that is
-// just being restarted.
-const FIRST_PORT = 21_000
-const PORTS = 10_000
 
 export class Fleet {
   readonly ports: readonly number[]
@@ -83,24 +78,4 @@ export class Fleet {
     if (child === undefined) throw new RangeError(`there is no backend ${index + 1}`)
     return child
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const found: number[] = []
-  // Two harnesses at once look in different places.
-  for (let tried = 0; found.length < count && tried < PORTS; tried++) {
-    const port = FIRST_PORT + ((process.pid * 16 + tried) % PORTS)
-    // oxlint-disable-next-line no-await-in-loop -- the next one is tried when this one is taken
-    if (await isFree(port)) found.push(port)
-  }
-  if (found.length < count) throw new Error(`there are no ${count} free ports from ${FIRST_PORT} on`)
-  return found
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
 }

@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process'
 
 import { startNode } from '../processes.ts'
-import { nextMessage, tied } from './child.ts'
+import { nextMessage, tied } from '../child.ts'
 import type { Job } from './load.ts'
 import type { Outcome } from './outcome.ts'
 

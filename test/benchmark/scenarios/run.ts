@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 
 import type { Peer } from '../processes.ts'
 import { aims } from './aims.ts'
-import { tieToThisProcess } from './child.ts'
+import { tieToThisProcess } from '../child.ts'
 import { Contestant } from './contestant.ts'
 import { Fleet } from './fleet.ts'
 import { Load } from './load-process.ts'

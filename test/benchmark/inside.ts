@@ -1,0 +1,66 @@
+/** Sluice beside itself, one thing apart: `npm run bench -- routes`, `-- protection` and `-- observability`. */
+import { CHECK_PATH, SMALL } from './cases.ts'
+import { compare } from './compare.ts'
+import { Load } from './load-client.ts'
+import { sized, type Options, type Report } from './options.ts'
+import { startBackends, startPeer, type Peer, type Running } from './processes.ts'
+import { sluice } from './proxies/sluice.ts'
+import { describe, type Found } from './report.ts'
+
+/** Whether the number of routes costs a request anything. */
+export const BY_ROUTES: readonly Peer[] = [
+  { name: '10 routes', start: sluice({ moreRoutes: 9 }) },
+  { name: '10,000 routes', start: sluice({ moreRoutes: 9999 }) },
+]
+
+/** What looking after backends costs a request. */
+export const BY_PROTECTION: readonly Peer[] = [
+  { name: 'none', start: sluice({ pool: { health: { passive: false }, breaker: false } }) },
+  { name: 'passive health', start: sluice({ pool: { breaker: false } }) },
+  { name: 'breakers', start: sluice({ pool: { health: { passive: false } } }) },
+  {
+    name: 'both, and checks',
+    start: sluice({ pool: { health: { active: { path: CHECK_PATH, interval: '1s', timeout: '1s' } } } }),
+  },
+]
+
+/** What it costs to see everything. Events are always there. */
+export const BY_OBSERVABILITY: readonly Peer[] = [
+  { name: 'none', start: sluice({ traces: false }) },
+  { name: 'metrics', start: sluice({ traces: false, admin: true }) },
+  { name: 'access log to a file', start: sluice({ traces: false, access: true }) },
+  { name: 'traces', start: sluice({}) },
+  { name: 'all of it', start: sluice({ admin: true, access: true }) },
+]
+
+/** Starts what can be started, one after the other: their start must not disturb each other. */
+export async function startPeers(peers: readonly Peer[], ports: readonly number[]): Promise<Running[]> {
+  const running: Running[] = []
+  for (const peer of peers) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop
+      const started = await startPeer(peer, ports)
+      if (started === undefined) console.error(`${peer.name}: not installed, left out`)
+      else running.push(started)
+    } catch (error) {
+      console.error(`${error instanceof Error ? error.message : String(error)}, left out`)
+    }
+  }
+  return running
+}
+
+export async function inside(peers: readonly Peer[], options: Options, report: Report): Promise<Found> {
+  const backends = await startBackends()
+  const load = new Load()
+  const running = await startPeers(peers, backends.ports)
+  try {
+    const each = sized(SMALL, options)
+    const found = { case: each, rounds: options.rounds, rows: await compare(running, each, options.rounds, load) }
+    report.add(describe(found, 3))
+    return found
+  } finally {
+    await Promise.all(running.map((proxy) => proxy.stop()))
+    load.stop()
+    backends.stop()
+  }
+}
