@@ -66,7 +66,9 @@ export class SluiceError extends Error {
 
 /** Whether a body was announced that did not wholly arrive: nobody will read the rest. */
 export function isUnread({ complete, headers }: IncomingMessage): boolean {
-  return !complete && (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
+  // Of an empty one nothing can be left.
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+  return !complete && (coding !== undefined || Number(length) > 0)
 }
 
 export const JSON_TYPE = 'application/json; charset=utf-8'

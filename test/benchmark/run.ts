@@ -8,6 +8,7 @@
  *   npm run bench -- observability    Sluice without metrics, access log and traces beside Sluice with them
  *   npm run bench -- algorithms       what a pick costs, by algorithm and number of backends
  *   npm run bench -- reload           a reload of 1,000 pools, of which one has changed
+ *   npm run bench -- memory           whether anything grows over a million requests that are all different
  *   npm run bench -- scenarios        what clients notice of backends' bad days; has options of its own
  *
  * Options of the first five:
@@ -23,7 +24,7 @@ import { options, Report, type Options } from './options.ts'
 import type { Found } from './report.ts'
 
 /** Those that are programs of their own. */
-const PROGRAMS = ['scenarios', 'algorithms', 'reload']
+const PROGRAMS = ['scenarios', 'algorithms', 'reload', 'memory']
 const ROUNDS = 5
 
 const [first = 'peers', ...others] = process.argv.slice(2)

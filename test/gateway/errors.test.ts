@@ -160,3 +160,20 @@ void test('errors of HEAD requests have no body and leave the connection usable'
   client.send(get())
   isError(t, await client.answer(), 'SLUICE_CONNECT_FAILED', [dead])
 })
+
+void test('a refusal keeps the connection where nothing is left to read on it', async (t) => {
+  const server = await backend(t)
+  const gateway = await startGateway(t, {
+    pools: { web: { backends: [server.url] } },
+    routes: [{ path: '/web/*', pool: 'web' }],
+  })
+  const client = await RawClient.open(t, gateway.port)
+  const empty = 'POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n'
+  client.send(`${empty}${empty}${get('/web/a')}`)
+  t.equal((await client.answer()).status, 404)
+  t.equal((await client.answer()).status, 404)
+  t.equal((await client.answer()).status, 200)
+  client.send('POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n')
+  t.equal((await client.answer()).status, 404)
+  await client.end()
+})
