@@ -72,10 +72,6 @@ export class Attempt implements Call {
     return this.exchange.abandoned
   }
 
-  get flushed(): boolean {
-    return this.exchange.flushed
-  }
-
   get record(): Try {
     return { backend: this.lease.member.id, outcome: this.outcome, ms: Math.round(this.ms * 10) / 10 }
   }
@@ -156,8 +152,8 @@ export class Attempt implements Call {
     }
   }
 
-  onData(chunk: Buffer): boolean {
-    return this.exchange.write(chunk)
+  onData(chunk: Buffer, release?: () => void): boolean {
+    return this.exchange.write(chunk, release)
   }
 
   onEnd(trailers: string): void {

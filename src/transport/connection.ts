@@ -7,6 +7,7 @@ import { connect as connectTls, type SecureContext } from 'node:tls'
 
 import { ChunkedDecoder } from './chunked.ts'
 import { AttemptError, isOurOwn, type FailureKind } from './failure.ts'
+import { READ_SIZE, ReadBuffer } from './read-buffers.ts'
 import { parseResponseHead, type ResponseHead } from './response-head.ts'
 
 /** One request to be made on a connection, and who hears of its answer. */
@@ -45,8 +46,12 @@ export interface Call {
   onUpgrade(head: ResponseHead): CallBody | undefined
   /** `alone` when nothing of the content came with it. */
   onHead(head: ResponseHead, alone: boolean): void
-  /** A piece of content. False asks for a pause until `resume()` of the connection is called. */
-  onData(chunk: Buffer): boolean
+  /**
+   * A piece of content. False asks for a pause until `resume()` of the connection is called.
+   *
+   * @param release to be called when the piece is no longer needed, if ever: its memory is then used again
+   */
+  onData(chunk: Buffer, release?: () => void): boolean
   /** The content is complete; `trailers` is the raw trailer section. */
   onEnd(trailers: string): void
   /** Instead of onHead, onData and onEnd when a short answer came in one piece; `content` is latin1. */
@@ -54,8 +59,6 @@ export interface Call {
   onFailure(error: AttemptError): void
   /** Whether its client has left, which nobody notices while its body is not read. */
   readonly abandoned: boolean
-  /** Whether all that was handed to onData has left this process, so that its memory may be used again. */
-  readonly flushed: boolean
 }
 
 /** Milliseconds; Infinity for none. */
@@ -108,11 +111,11 @@ export interface ConnectionOwner {
 }
 
 const MAX_HEAD = 65_536
+const HEAD_END = '\r\n\r\n'
 /** A 100, a 103 or a few 102: more of them before one answer only keep us busy. */
 const MAX_INTERIM = 16
 /** Answers up to this size that come in one piece are handed over as a string: one write instead of two. */
 const SHORT_CONTENT = 16_384
-const READ_SIZE = 65_536
 /** From this size on a read is not copied: where much flows, a buffer of its own is worth its memory. */
 const LARGE_READ = 16_384
 /** How long a tunnel is silent before the system asks whether the other end is still there. */
@@ -154,10 +157,8 @@ export class Connection {
   #pieceEnd = 0
   #interim = 0
   #lastRead = 0
-  #own: Buffer | undefined
-  /** Was read into before `#own`: free as soon as all is flushed. */
-  #last: Buffer | undefined
-  #spare: Buffer | undefined
+  /** What a long answer is read into; handed on with what is in it. */
+  #own: ReadBuffer | undefined
   #headBy = Infinity
   #paused = false
   #sending = false
@@ -341,25 +342,21 @@ export class Connection {
 
   // --- the answer ---
 
-  /**
-   * Where the next read goes. Asked for right behind each read, when what was just handed on may still be on its way:
-   * then the other buffer is next, if all that went before had left when this read began.
-   */
+  /** Where the next read goes. Asked for right behind each read. */
   #buffer(): Buffer {
     // A tunnel may be silent for an hour behind a message: only one that fills the buffer is worth one of its own.
     const large = this.#state === TUNNEL ? READ_SIZE : LARGE_READ
     if (this.#state < CONTENT || this.#lastRead < large) {
-      this.#own = undefined
-      this.#last = undefined
-      this.#spare = undefined
+      this.#dropOwn()
       return SHARED
     }
-    const own = this.#own
-    if (own !== undefined && this.#call?.flushed === true) return own
-    this.#own = this.#spare ?? Buffer.allocUnsafeSlow(READ_SIZE)
-    this.#spare = undefined
-    this.#last = own
-    return this.#own
+    this.#own ??= ReadBuffer.take()
+    return this.#own.bytes
+  }
+
+  #dropOwn(): void {
+    this.#own?.release()
+    this.#own = undefined
   }
 
   /** Takes what the socket read. Returns false to stop reading, as `onread` wants it. */
@@ -376,10 +373,6 @@ export class Connection {
     this.#lastRead = length
     if (this.#state >= CONTENT) {
       this.#activity = performance.now()
-      if (this.#last !== undefined && call.flushed) {
-        this.#spare = this.#last
-        this.#last = undefined
-      }
       this.#content(buffer, 0, length)
     } else this.#headBytes(call, buffer, 0, length)
     if (this.#paused) this.#socket.pause()
@@ -387,8 +380,8 @@ export class Connection {
   }
 
   #headBytes(call: Call, buffer: Buffer, start: number, length: number): void {
-    const text = this.#partial + buffer.toString('latin1', start, length)
-    const end = text.indexOf('\r\n\r\n')
+    const text = this.#partial + buffer.toString('latin1', start, this.#textEnd(buffer, start, length))
+    const end = text.indexOf(HEAD_END)
     if (end === -1 || end > MAX_HEAD) {
       if (text.length > MAX_HEAD) return this.#fail('bad-response', 'a response head without end')
       this.#partial = text
@@ -406,6 +399,15 @@ export class Connection {
       return
     }
     this.#beginContent(call, head, text, end + 4, buffer, bodyStart, length)
+  }
+
+  /** How far what came is made text: a head, and short content, but not the beginning of long content. */
+  #textEnd(buffer: Buffer, start: number, length: number): number {
+    if (length - start <= SHORT_CONTENT || this.#partial !== '') return length
+    const end = buffer.indexOf(HEAD_END, start, 'latin1') + HEAD_END.length
+    // Behind what came lies what came before it.
+    const isThere = end >= HEAD_END.length && end <= length
+    return isThere && length - end > SHORT_CONTENT ? end : length
   }
 
   #beginTunnel(call: Call, head: ResponseHead, buffer: Buffer, start: number, end: number): void {
@@ -492,9 +494,23 @@ export class Connection {
   #handOn(buffer: Buffer, start: number, end: number): void {
     const call = this.#call
     if (call === undefined || start === end) return
-    const piece = buffer.subarray(start, end)
-    const more = call.onData(buffer === SHARED ? Buffer.from(piece) : piece)
+    const more = this.#handOver(call, buffer, start, end)
     if (!more && this.#call === call) this.#paused = true
+  }
+
+  #handOver(call: Call, buffer: Buffer, start: number, end: number): boolean {
+    const piece = buffer.subarray(start, end)
+    const own = this.#own
+    const isOwn = buffer === own?.bytes
+    if (buffer !== SHARED && !isOwn) return call.onData(piece)
+    if (piece.length < LARGE_READ) return call.onData(Buffer.from(piece))
+    if (own !== undefined && isOwn) {
+      this.#own = undefined
+      return call.onData(piece, own.release)
+    }
+    const copy = ReadBuffer.take()
+    piece.copy(copy.bytes)
+    return call.onData(copy.bytes.subarray(0, piece.length), copy.release)
   }
 
   #complete(trailers: string, surplus: boolean): void {
@@ -511,9 +527,6 @@ export class Connection {
     this.#state = WAIT_HEAD
     this.#head = undefined
     this.#decoder = undefined
-    this.#own = undefined
-    this.#last = undefined
-    this.#spare = undefined
     if (this.#paused) {
       this.#paused = false
       this.#socket.resume()

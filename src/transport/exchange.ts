@@ -292,11 +292,6 @@ export class Exchange implements RequestInfo {
     return this.#begun
   }
 
-  get flushed(): boolean {
-    if (this.#tunnel !== undefined) return this.#tunnel.writableLength === 0
-    return this.#stream === undefined && this.#wire.flushed(this.res)
-  }
-
   /** Passes an interim answer on. We ask for no 100 ourselves: the client has had its own from us. */
   inform(head: ResponseHead): void {
     if (head.status === 100 || this.#begun) return
@@ -334,12 +329,16 @@ export class Exchange implements RequestInfo {
     callback(null, { statusCode: head.status, headers: asObject(this.#fields(head)), body: this.#stream })
   }
 
-  /** @returns false when the client cannot keep up; the attempt is told when it can */
-  write(chunk: Buffer): boolean {
+  /**
+   * @param release called when the system has taken the chunk, where that can be told
+   * @returns false when the client cannot keep up; the attempt is told when it can
+   */
+  write(chunk: Buffer, release?: () => void): boolean {
     this.bytesOut += chunk.length
     if (this.#stream !== undefined) return this.#stream.push(chunk)
     const out = this.#tunnel ?? this.res
-    if (out.write(chunk)) return true
+    if (release === undefined || !this.#wire.tellsWhenWritten ? out.write(chunk) : out.write(chunk, release))
+      return true
     out.once('drain', () => this.attempt?.resume())
     return false
   }

@@ -85,7 +85,6 @@ class CheckCall implements Call {
   readonly limits: CallLimits
   readonly headBy = Infinity
   readonly abandoned = false
-  readonly flushed = false
   readonly #settings: ActiveSettings
   readonly #done: (result: CheckResult | undefined) => void
   #head: ResponseHead | undefined

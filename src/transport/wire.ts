@@ -14,6 +14,8 @@ export type Trailers = Array<[name: string, value: string]>
 export interface Wire {
   /** Whether a connection ends with an answer that says so, or whose request was not read to its end. */
   readonly closes: boolean
+  /** Whether the callback of a write comes when nothing needs what was written any more. */
+  readonly tellsWhenWritten: boolean
   writeHead(res: ServerResponse, status: number, reason: string, fields: string[]): void
   /** Sends the head by itself, ahead of content that may come much later. */
   flushHead(res: ServerResponse): void
@@ -29,12 +31,11 @@ export interface Wire {
   gone(res: ServerResponse): boolean
   /** Whether the system says that the client's end is no more, also while nothing is read from it. */
   abandoned(raw: IncomingMessage): boolean
-  /** Whether all that was written has left this process. */
-  flushed(res: ServerResponse): boolean
 }
 
 const HTTP1: Wire = {
   closes: true,
+  tellsWhenWritten: true,
   writeHead: (res, status, reason, fields) => void res.writeHead(status, reason, fields),
   // Not flushHeaders(): that would take the bytes of field values for UTF-8.
   flushHead: (res) => void res.write('', 'latin1'),
@@ -63,11 +64,12 @@ const HTTP1: Wire = {
   },
   gone: (res) => res.destroyed,
   abandoned: (raw) => isGone(raw.socket),
-  flushed: (res) => res.writableLength === 0,
 }
 
 const HTTP2: Wire = {
   closes: false,
+  // It keeps what it was given for longer.
+  tellsWhenWritten: false,
   writeHead(res, status, _reason, fields) {
     if (status > 599) throw new AttemptError('bad-response', `a status of ${status}`)
     // No reason phrases here (RFC 9113, section 8.3.2).
@@ -89,8 +91,6 @@ const HTTP2: Wire = {
   gone: (res) => http2(res).stream.destroyed || http2(res).stream.closed,
   // One connection for many: it is always read.
   abandoned: () => false,
-  // It keeps what it was given for longer than it counts it.
-  flushed: () => false,
 }
 
 export function wireOf(raw: IncomingMessage): Wire {

@@ -18,7 +18,6 @@ export class BareGet implements Call {
   readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000, tunnelMs: 10_000 }
   readonly headBy = Infinity
   readonly abandoned = false
-  readonly flushed = false
 
   constructor(path: string) {
     this.head = `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
