@@ -9,6 +9,7 @@ import type { AccessSettings } from '../src/config/settings.ts'
 import { exchangeFields, lineOf, requestFields } from '../src/log/access-line.ts'
 import { Refusals } from '../src/log/refusals.ts'
 import type { LogDestination } from '../src/log/stream.ts'
+import type { Peers } from '../src/transport/peer.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -26,6 +27,8 @@ export interface AccessLog {
 export interface AccessLogOptions {
   /** Which exchanges are logged; undefined: only failures of the gateway. */
   readonly rules: () => AccessSettings | undefined
+  /** Who is believed when it says who its client is. */
+  readonly peers: Peers
   /** The log's own destination, if it is Sluice's; else lines go through the application's logger. */
   readonly destination?: LogDestination
 }
@@ -34,7 +37,7 @@ export interface AccessLogOptions {
 const FAILURES_ONLY: AccessSettings = { sample: 0, slowMs: 0, query: 'keep', headers: [] }
 
 export default fp<AccessLogOptions>(
-  (app, { rules, destination }, done) => {
+  (app, { rules, peers, destination }, done) => {
     const refusals = new Refusals(app.log, 'info')
     const log: AccessLog = { write: destination === undefined ? throughLogger : directly(destination) }
     app.decorate('accessLog', log)
@@ -57,7 +60,7 @@ export default fp<AccessLogOptions>(
         const access = rules()
         const ms = performance.now() - request.startedAt
         if (!isWanted(access, reply.raw.statusCode, ms)) return
-        const fields = requestFields(request, reply, access ?? FAILURES_ONLY, ms)
+        const fields = requestFields(request, reply, access ?? FAILURES_ONLY, peers, ms)
         log.write('info', fields, request.refusal === null ? 'request' : 'request refused')
       },
       unreadable(entry) {

@@ -12,6 +12,7 @@ import { isAuthorized } from '../src/admin/token.ts'
 import type { AdminSettings } from '../src/config/settings.ts'
 import { SluiceError } from '../src/errors.ts'
 import { Refusals } from '../src/log/refusals.ts'
+import { pathIn } from '../src/log/text.ts'
 
 export interface AdminGuardOptions {
   readonly settings: AdminSettings
@@ -41,7 +42,7 @@ export default fp<AdminGuardOptions>(
       const code = OPEN.has(request.routeOptions.url ?? '') ? undefined : whyNot(request, reply)
       if (code === undefined) return next()
       const { method, ip, url, headers } = request
-      const path = url.split('?', 1)[0]
+      const path = pathIn(url)
       refusals.add(REFUSALS[code], { client: ip, method, path, host: headers.host, origin: headers.origin })
       if (code === 'SLUICE_UNAUTHORIZED') reply.header('www-authenticate', 'Bearer')
       next(new SluiceError(code))

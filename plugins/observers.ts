@@ -7,6 +7,7 @@ import fp from 'fastify-plugin'
 
 import type { ErrorCode } from '../src/errors.ts'
 import type { Exchange } from '../src/transport/exchange.ts'
+import type { Peer, Peers } from '../src/transport/peer.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -18,6 +19,8 @@ declare module 'fastify' {
     startedAt: number
     /** Whether its response has closed. */
     over: boolean
+    /** Who is at the other end: of an HTTP/2 connection, nobody knows once it has closed. */
+    peer: Peer | null
     /** The answer of Sluice's own that it got before it became an exchange, if it did. */
     refusal: ErrorCode | null
   }
@@ -46,22 +49,30 @@ export function tellUnreadable(app: FastifyInstance, unreadable: Unreadable): vo
   if (app.hasDecorator('observers')) for (const observer of app.observers) observer.unreadable?.(unreadable)
 }
 
-export default fp(
-  (app, _options, done) => {
+export interface ObserversOptions {
+  readonly peers: Peers
+}
+
+export default fp<ObserversOptions>(
+  (app, { peers }, done) => {
     const observers: Observer[] = []
     app.decorate('observers', observers)
     app.decorateRequest('startedAt', 0)
     app.decorateRequest('over', false)
+    app.decorateRequest('peer', null)
     app.decorateRequest('refusal', null)
     // Before the hooks of users' plugins, which may answer by themselves.
     app.addHook('onRequest', (request, reply, next) => {
       request.startedAt = performance.now()
+      request.peer = peers.of(request.raw)
       reply.raw.on('close', () => end(request, reply))
       next()
     })
     done()
 
     function end(request: FastifyRequest, reply: FastifyReply): void {
+      // Who answers an HTTP/2 request that is gone has it close once more.
+      if (request.over) return
       request.over = true
       const { exchange } = request
       if (exchange === null) for (const observer of observers) observer.request?.(request, reply)

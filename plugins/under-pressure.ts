@@ -7,6 +7,7 @@ import underPressure from '@fastify/under-pressure'
 import fp from 'fastify-plugin'
 
 import { Refusals } from '../src/log/refusals.ts'
+import { pathIn } from '../src/log/text.ts'
 import type { OverloadSettings } from '../src/config/settings.ts'
 import { Overload, type Load } from '../src/core/overload.ts'
 import { isUnread, SluiceError } from '../src/errors.ts'
@@ -18,7 +19,8 @@ import {
   memoryLimit,
   oldHeapUsed,
 } from '../src/metrics/memory.ts'
-import { lingerOnClose } from '../src/transport/peer.ts'
+import { lingerOnClose, type Peers } from '../src/transport/peer.ts'
+import { clientOf } from '../src/transport/request-head.ts'
 import { isHttp2 } from '../src/transport/wire.ts'
 
 declare module 'fastify' {
@@ -30,13 +32,15 @@ declare module 'fastify' {
 export interface UnderPressureOptions {
   /** `undefined` when nothing is ever refused for it. */
   readonly settings: () => OverloadSettings | undefined
+  /** Who is believed when it says who its client is. */
+  readonly peers: Peers
 }
 
 /** A sample costs some 20 us; from one to the next a heap of 4 GiB cannot fill by the tenth that is left. */
 const SAMPLE_MS = 250
 
 export default fp<UnderPressureOptions>(
-  async (app, { settings }) => {
+  async (app, { settings, peers }) => {
     const overload = new Overload()
     const refusals = new Refusals(app.log, 'warn')
     const [heapAtMost, memory] = [heapLimit(), memoryLimit()]
@@ -58,7 +62,8 @@ export default fp<UnderPressureOptions>(
     app.addHook('onRequest', (request, _reply, next) => {
       if (overload.admits()) return next()
       const { raw, id, method, url } = request
-      const entry = { requestId: id, client: raw.socket.remoteAddress, method, path: url.split('?', 1)[0] }
+      const client = clientOf(raw, peers.of(raw), peers)
+      const entry = { requestId: id, client, method, path: pathIn(url) }
       refusals.add('request refused: the gateway is overloaded', entry)
       if (isUnread(raw) && !isHttp2(raw)) lingerOnClose(raw.socket)
       next(refusal)

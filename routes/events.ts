@@ -44,6 +44,8 @@ export default function events(app: FastifyInstance, { gateway, version }: Event
       return reply.code(400).send(errorBody(400, 'SLUICE_BAD_REQUEST', WRONG_RHYTHM, request.id))
     }
     if (request.headers.accept?.includes('text/event-stream') !== true) return reply.send(gateway.events.latest)
+    // Nothing could be written to it, so that it would neither begin nor show that its client is gone.
+    if (request.method === 'HEAD') return reply.headers(STREAM_FIELDS).send()
     reply.hijack()
     const last = lastTold(request.headers['last-event-id'])
     for (const [name, value] of Object.entries(reply.getHeaders())) {
@@ -69,7 +71,7 @@ export default function events(app: FastifyInstance, { gateway, version }: Event
   }
 
   function stream(response: ServerResponse, last: number, everyMs: number | undefined): void {
-    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
+    response.writeHead(200, STREAM_FIELDS)
     const missed = gateway.events.latest.filter(({ id }) => id > last)
     // At once, also when there is nothing to tell: the client learns that it is connected.
     response.write(`retry: 1000\n\n${missed.map(written).join('')}`)
@@ -86,6 +88,7 @@ export default function events(app: FastifyInstance, { gateway, version }: Event
   }
 }
 
+const STREAM_FIELDS = { 'content-type': 'text/event-stream', 'cache-control': 'no-store' }
 const WRONG_RHYTHM = `Expected figures to be from ${formatDuration(SHORTEST_MS)} to ${formatDuration(LONGEST_MS)}, such as 1s`
 
 function rhythmOf(value: unknown): number | undefined {

@@ -110,7 +110,7 @@ function end(exchange: Exchange): void {
   exchange.stopWaiting?.()
   givePlaceBack(exchange)
   exchange.forwarding.budget.end()
-  exchange.outcome ??= 'aborted'
+  if (exchange.outcome === undefined || exchange.undelivered) exchange.outcome = 'aborted'
   exchange.attempt?.abort()
 }
 

@@ -72,11 +72,12 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
   })
   takeUpgrades(app, () => true)
   outfitServers(app, listen.maxConnections, listen.tls === undefined ? () => undefined : offerHttp2(app, listen))
-  await app.register(observers)
+  await app.register(observers, { peers })
   await app.register(requestId)
   await app.register(errors, { others: 'answer' })
   await app.register(accessLog, {
     rules: () => app.configuration.inForce.settings.log.access,
+    peers,
     destination: logStream(),
   })
   await app.register(tracing, {
@@ -93,7 +94,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     renewCertificate: (tls) => renewCertificate(app, tls),
   })
   if (settings.admin) await app.register(metrics, { find })
-  await app.register(underPressure, { settings: () => app.configuration.inForce.settings.overload })
+  await app.register(underPressure, { settings: () => app.configuration.inForce.settings.overload, peers })
   await app.register(forward)
   await app.register(userPlugins, { plugins: settings.plugins })
   await app.register(proxy, {

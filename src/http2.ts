@@ -78,6 +78,7 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
       if (response.writableEnded) response.stream.close(constants.NGHTTP2_CANCEL)
     })
     response.stream.once('finish', () => callOff(request, response.stream))
+    if (request.method === 'HEAD') tellClose(response)
     // The limit that clients are told of holds only once they have heard of it.
     if (sizeOf(request.rawHeaders) > listen.maxHeaderSize) refuse(app, response, 431, HEAD_TOO_LARGE)
     // HTTP/1's parser refuses them before Fastify would; its words are not ours.
@@ -101,6 +102,18 @@ function makeServer(app: FastifyInstance, listen: ListenSettings): Http2Server {
   http2.on('sessionError', (error) => app.log.debug({ reason: error.message }, 'HTTP/2 connection failed'))
   http2.setTimeout(0)
   return http2
+}
+
+/**
+ * A HEAD that its client calls off before the answer has begun ends without the 'close' that all others end with: Node
+ * asks whether the answer knew that it has no content (`onStreamCloseResponse` in its lib/internal/http2/compat.js).
+ */
+function tellClose(response: Http2ServerResponse): void {
+  let told = false
+  response.once('close', () => (told = true))
+  response.stream.once('close', () => {
+    if (!told) response.emit('close')
+  })
 }
 
 /**

@@ -18,7 +18,7 @@ import {
   type RawServerDefault,
 } from 'fastify'
 
-import { tellUnreadable } from '../plugins/observers.ts'
+import { tellUnreadable, type Unreadable } from '../plugins/observers.ts'
 import { BROWSER_FIELDS } from './admin/cross-site.ts'
 import { CALL_BYTES } from './admin/calls.ts'
 import type { ListenSettings, ListenTlsSettings, Settings } from './config/settings.ts'
@@ -35,7 +35,7 @@ import {
 } from './errors.ts'
 import { errorInLog } from './log/error.ts'
 import { logStream } from './log/stream.ts'
-import { endSlowly, type Peers } from './transport/peer.ts'
+import { endSlowly, lingerOnClose, type Peers } from './transport/peer.ts'
 import { routable } from './transport/target.ts'
 import { closeBehindIgnored, takesUpgrade } from './upgrades.ts'
 
@@ -207,7 +207,7 @@ function answerClientError(app: FastifyInstance, error: NodeJS.ErrnoException, s
   else if (!answer.req.complete) {
     // The body of the very request that is being answered is at fault.
     if (answer.headersSent) socket.destroy()
-    else refuse(app, error, socket)
+    else refuseBody(error, socket, answer)
   } else if (answer !== waitedFor.get(socket)) {
     // Node reports what comes behind the fault as further faults: one wait is enough for each answer.
     waitedFor.set(socket, answer)
@@ -221,17 +221,38 @@ function answerUnderWay(socket: Socket): ServerResponse | undefined {
   return message instanceof ServerResponse ? message : undefined
 }
 
+/**
+ * One request, with one answer, one line and one count: who reads the body is to refuse it. Where nobody does, as while a
+ * hook takes its time, the client is told so, and the request ends with its connection.
+ */
+function refuseBody(error: NodeJS.ErrnoException, socket: Socket, answer: ServerResponse): void {
+  const { req } = answer
+  lingerOnClose(socket)
+  // A client that closes its side in the middle of a body has left.
+  if (error.code !== 'HPE_INVALID_EOF_STATE' && req.listenerCount('error') > 0) req.emit('error', error)
+  if (!answer.headersSent) writeRefusal(error, socket)
+}
+
 function refuse(app: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket): void {
-  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
-  const code: ErrorCode = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'SLUICE_CLIENT_TIMEOUT' : 'SLUICE_BAD_REQUEST'
+  const told = writeRefusal(error, socket)
+  tellUnreadable(app, { ...told, client: socket.remoteAddress, reason: error.code })
+}
+
+/** @returns what the client is told */
+function writeRefusal(
+  { code: reason }: NodeJS.ErrnoException,
+  socket: Socket,
+): Pick<Unreadable, 'requestId' | 'status' | 'code'> {
+  const tooLarge = reason === 'HPE_HEADER_OVERFLOW'
+  const code: ErrorCode = reason === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'SLUICE_CLIENT_TIMEOUT' : 'SLUICE_BAD_REQUEST'
   const status = tooLarge ? 431 : ERRORS[code].status
-  const { id, error: reason, content } = bareError(status, code, tooLarge ? HEAD_TOO_LARGE : ERRORS[code].message)
-  tellUnreadable(app, { requestId: id, client: socket.remoteAddress, status, code, reason: error.code })
+  const { id, error, content } = bareError(status, code, tooLarge ? HEAD_TOO_LARGE : ERRORS[code].message)
   const answer =
-    `HTTP/1.1 ${status} ${reason}\r\nContent-Type: ${JSON_TYPE}\r\nX-Request-Id: ${id}\r\n` +
+    `HTTP/1.1 ${status} ${error}\r\nContent-Type: ${JSON_TYPE}\r\nX-Request-Id: ${id}\r\n` +
     `Content-Length: ${Buffer.byteLength(content)}\r\nConnection: close\r\n\r\n${content}`
   // A client that keeps its side open would keep the socket for ever; one that is closed at once could lose the answer.
   endSlowly(socket, answer)
+  return { requestId: id, status, code }
 }
 
 /** How the gateway calls itself in Via. A random name, so that another gateway behind this one is not taken for it. */

@@ -53,14 +53,15 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
   })
   if (settings === undefined) throw new ConfigError(problems.map(asOption))
   const { listen, pools, routes } = settings
+  const peers = new Peers(listen.trustedProxies)
 
   // The application waits for requests in its own way; a tunnel would keep it for ever.
   await app.register(lifecycle, { graceMs: () => 0 })
   takeUpgrades(app, (path) => path === prefix || path.startsWith(`${prefix}/`))
-  await app.register(observers)
+  await app.register(observers, { peers })
   await app.register(requestId)
   await app.register(errors, { others: 'leave' })
-  await app.register(accessLog, { rules: () => undefined })
+  await app.register(accessLog, { rules: () => undefined, peers })
   await app.register(tracingPlugin, {
     settings: settings.tracing.export,
     version: VERSION,
@@ -73,7 +74,7 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
   await app.register(checks)
   await app.register(forward)
   await app.register(proxy, {
-    peers: new Peers(listen.trustedProxies),
+    peers,
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     tracing: () => settings.tracing,

@@ -15,6 +15,7 @@ import type { Settings } from './config/settings.ts'
 import { watchConfig, type ConfigWatch } from './config/watch.ts'
 import { checkBytes } from './large-config.ts'
 import { saveLastGood } from './last-good.ts'
+import { logStream } from './log/stream.ts'
 import { systemClock } from './transport/system-clock.ts'
 
 /** The process cannot run: one line says why. */
@@ -163,10 +164,14 @@ function stopOnSignals(app: FastifyInstance, watch: ConfigWatch): void {
     watch.stop()
     await stop(app)
     app.log.info('stopped')
+    // What is on its way to the disk when the process ends is written once more: nobody could tell whether it arrived.
+    await Promise.race([logStream().drain(), wait(LAST_LINES_MS)])
     process.exit()
   })
 }
 
+/** A disk that takes longer for what is on its way gets it twice. */
+const LAST_LINES_MS = 1000
 /** What is left to do once every connection is cut: the closing hooks of plugins, which may hang as well. */
 const AFTER_CUT_MS = 500
 

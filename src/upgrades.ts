@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 
 import type { FastifyInstance } from 'fastify'
 
-import { endSlowly } from './transport/peer.ts'
+import { connectionOf, endSlowly } from './transport/peer.ts'
 import { hasBody } from './transport/wire.ts'
 
 /** One protocol, with or without a version. */
@@ -104,12 +104,14 @@ function isFirst(socket: Socket): boolean {
 /** Node hands over the bare connection: what its server does for other requests is done here. */
 function route(app: FastifyInstance, raw: IncomingMessage, socket: Socket, early: Buffer): void {
   const { open } = app.lifecycle
-  open.add(socket)
+  // The gateway's listener has noted it already, below TLS; that of an application around has not.
+  const connection = connectionOf(socket)
+  open.add(connection)
   const response = new ServerResponse(raw)
   response.shouldKeepAlive = false
   socket.on('error', () => socket.destroy())
   socket.on('drain', () => response.emit('drain'))
-  socket.once('close', () => open.delete(socket))
+  socket.once('close', () => open.delete(connection))
   response.once('finish', () => {
     endSlowly(socket)
     // Bytes that nobody has read would turn our end into a reset, which takes the answer back.

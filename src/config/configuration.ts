@@ -147,11 +147,16 @@ export class Configuration {
   #refuse(by: string, error: unknown): void {
     const problems =
       error instanceof ConfigError ? error : new ConfigError([{ path: '', message: oneLine(String(error)) }])
-    const text = problems.problems.map(formatProblem).join('\n')
-    this.#lastReload = { ok: false, at: new Date(), error: text }
+    const lines = problems.problems.slice(0, MOST_TOLD).map(formatProblem)
+    const more = problems.problems.length - lines.length
+    if (more > 0) lines.push(`and ${more} more`)
+    this.#lastReload = { ok: false, at: new Date(), error: lines.join('\n') }
     this.#options.onRefused(by, problems)
   }
 }
+
+/** Of the mistakes of the last one: they are told again and again, and a file may have thousands. */
+const MOST_TOLD = 100
 
 function noRollback(message: string): ConfigError {
   return new ConfigError([{ path: 'rollback', message }])

@@ -8,8 +8,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 
 import type { AccessSettings, QueryInLog } from '../config/settings.ts'
 import type { Exchange, Try } from '../transport/exchange.ts'
+import type { Peers } from '../transport/peer.ts'
+import { clientOf } from '../transport/request-head.ts'
 import { targetOf } from '../transport/target.ts'
-import { quote } from './text.ts'
+import { pathIn, quote } from './text.ts'
 
 /** What pino would write behind the time. */
 const PROCESS = `"pid":${process.pid},"hostname":${quote(hostname())}`
@@ -28,7 +30,7 @@ export function exchangeFields(exchange: Exchange, access: AccessSettings, ms: n
   const bytesOut = outcome === 'refused' ? ownBytes(exchange.reply, exchange.method) : exchange.bytesOut
   const trace = exchange.trace === undefined ? '' : `"traceId":"${exchange.trace.traceId}",`
   let fields =
-    `"requestId":"${request.id}",${trace}"client":${quote(exchange.ip)},"peer":${quote(exchange.peer.ip)}` +
+    `"requestId":${quote(request.id)},${trace}"client":${quote(exchange.ip)},"peer":${quote(exchange.peer.ip)}` +
     `,"method":"${exchange.method}","path":${quote(exchange.path + shown(exchange.query, access.query))}` +
     `,"status":${status},"outcome":"${outcome}"` +
     `,"route":${quote(forwarding.route)},"pool":${quote(forwarding.pool.name)}`
@@ -53,19 +55,20 @@ export function requestFields(
   request: FastifyRequest,
   reply: FastifyReply,
   access: AccessSettings,
+  peers: Peers,
   ms: number,
 ): string {
-  const { raw, refusal, ip } = request
-  const { method = '', socket } = raw
+  const { raw, refusal } = request
+  const { method = '' } = raw
+  const peer = request.peer ?? peers.of(raw)
   const res = reply.raw
   const target = targetOf(raw)
-  // What is no target is shown as it came, but for the names and passwords that it may hold.
-  const path = target?.path ?? request.originalUrl.split('?', 1)[0]?.replace(/\/\/[^/]*@/, '//') ?? ''
+  const path = target?.path ?? pathIn(request.originalUrl)
   const outcome = res.headersSent ? (refusal === null ? 'answered' : 'refused') : 'aborted'
   const status = outcome === 'aborted' ? CLIENT_GONE : res.statusCode
   const query = target === undefined ? '' : shown(target.query, access.query)
   let fields =
-    `"requestId":"${request.id}","client":${quote(ip)},"peer":${quote(socket.remoteAddress ?? '')}` +
+    `"requestId":${quote(request.id)},"client":${quote(clientOf(raw, peer, peers))},"peer":${quote(peer.ip)}` +
     `,"method":${quote(method)},"path":${quote(path + query)},"status":${status},"outcome":"${outcome}"` +
     `,"bytesOut":${ownBytes(reply, method)},"ms":${tenths(ms)}`
   if (refusal !== null) fields += `,"code":"${refusal}"`

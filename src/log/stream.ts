@@ -28,6 +28,8 @@ export interface LogDestination extends DestinationStream {
   readonly lost: number
   /** The same as `write`, for a line that has no control characters in it. */
   writeClean(line: string): void
+  /** Settles when all is written, or has to wait for the disk or the reader. */
+  drain(): Promise<void>
   /** @param listener told how many lines were lost, once there is room again; @returns ends it */
   onLost(listener: (lines: number) => void): () => void
 }
@@ -46,6 +48,7 @@ export class LogStream implements LogDestination {
   readonly #waiting: Buffer[] = []
   #waitingBytes = 0
   #writing = false
+  #draining: Array<() => void> = []
   #untold = 0
   #failing = false
 
@@ -71,6 +74,11 @@ export class LogStream implements LogDestination {
     return () => void this.#listeners.delete(listener)
   }
 
+  drain(): Promise<void> {
+    this.#flush()
+    return this.#writing ? new Promise((resolve) => void this.#draining.push(resolve)) : Promise.resolve()
+  }
+
   #flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -93,7 +101,14 @@ export class LogStream implements LogDestination {
     const [first] = this.#waiting
     this.#writing = first !== undefined
     if (first !== undefined) fs.write(this.#fd, first, (error, bytes) => this.#onWritten(error, bytes))
-    else if (this.#untold > 0) this.#tellOfLosses()
+    else {
+      if (this.#untold > 0) this.#tellOfLosses()
+      this.#drained()
+    }
+  }
+
+  #drained(): void {
+    for (const resolve of this.#draining.splice(0)) resolve()
   }
 
   #onWritten(error: NodeJS.ErrnoException | null, bytes: number): void {
@@ -104,6 +119,7 @@ export class LogStream implements LogDestination {
     }
     // A pipe that does not block, and is full, says so.
     if (!isPassing(error)) this.#complain(error)
+    this.#drained()
     setTimeout(() => this.#writeNext(), RETRY_AFTER_MS).unref()
   }
 
@@ -168,6 +184,8 @@ class Terminal implements LogDestination {
   writeClean(line: string): void {
     this.#pretty.write(line)
   }
+
+  async drain(): Promise<void> {}
 
   onLost(): () => void {
     return () => undefined

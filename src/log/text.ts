@@ -17,6 +17,11 @@ export function quote(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : escapeControls(JSON.stringify(text))
 }
 
+/** The path of a target as it came, without the query, and the names and passwords that an absolute form may hold. */
+export function pathIn(url: string): string {
+  return (url.split('?', 1)[0] ?? '').replace(/\/\/[^/]*@/, '//')
+}
+
 /** JSON as it was, with escapes for all control characters. */
 export function escapeControls(json: string): string {
   return LEFT_BY_JSON.test(json) ? json.replace(ALL_LEFT_BY_JSON, (character) => `\\u${codeOf(character)}`) : json

@@ -8,6 +8,11 @@ import type { Figures } from './figures.ts'
 /** Rhythms may be this quick and this slow. */
 export const SHORTEST_MS = 250
 export const LONGEST_MS = 60_000
+/**
+ * The rhythms that there are. A look at 2000 backends takes some 5 ms: with a rhythm of its own for everybody, those who
+ * look could together take all the time that there is.
+ */
+const RHYTHMS_MS = [SHORTEST_MS, 500, 1000, 2000, 5000, 10_000, 30_000, LONGEST_MS] as const
 
 interface Rhythm {
   readonly feed: Feed
@@ -31,10 +36,12 @@ export class Feeds {
   }
 
   /**
+   * @param askedMs the next quicker rhythm is taken where there is none like it
    * @param listener told all there is at once, then what is new
    * @returns ends it
    */
-  listen(everyMs: number, listener: (text: string) => void): () => void {
+  listen(askedMs: number, listener: (text: string) => void): () => void {
+    const everyMs = RHYTHMS_MS.findLast((ms) => ms <= askedMs) ?? SHORTEST_MS
     const rhythm = this.#rhythms.get(everyMs) ?? this.#begin(everyMs)
     rhythm.listeners.add(listener)
     listener(rhythm.feed.welcome)

@@ -18,7 +18,7 @@ import { PROBE_AFTER_MS } from './connection.ts'
 import { AttemptError, type FailureKind } from './failure.ts'
 import type { Forwarding } from './forwarding.ts'
 import { lingerOnClose, reset, type Peer, type Peers } from './peer.ts'
-import { addressesBefore, buildRequestHead, forwardedOf, wantsTrailers } from './request-head.ts'
+import { buildRequestHead, clientOf, wantsTrailers } from './request-head.ts'
 import { RequestBody } from './request-body.ts'
 import { withoutFields, type ResponseHead } from './response-head.ts'
 import { leavesPrefix, rewritePath, SERVER_WIDE, type Target } from './target.ts'
@@ -152,7 +152,7 @@ export class Exchange implements RequestInfo {
     this.res = reply.raw
     this.forwarding = forwarding
     this.path = target.path
-    this.peer = context.peers.of(request.raw)
+    this.peer = request.peer ?? context.peers.of(request.raw)
     this.#context = context
     this.#target = target
     this.#wire = wireOf(this.raw)
@@ -177,9 +177,7 @@ export class Exchange implements RequestInfo {
   }
 
   get ip(): string {
-    return (this.#ip ??= this.peer.trusted
-      ? this.#context.peers.clientOf(this.peer, addressesBefore(this.raw.headers, forwardedOf(this.raw.headers)))
-      : this.peer.ip)
+    return (this.#ip ??= clientOf(this.raw, this.peer, this.#context.peers))
   }
 
   header(name: string): string | undefined {
@@ -286,6 +284,15 @@ export class Exchange implements RequestInfo {
   /** The same, also while nothing is read from the client. */
   get abandoned(): boolean {
     return this.#wire.abandoned(this.raw)
+  }
+
+  /** Whether its client left before all of the answer had been sent, also where the backend had long been done. */
+  get undelivered(): boolean {
+    // The head of a tunnel goes past the response.
+    if (this.#tunnel !== undefined) return false
+    return this.outcome === 'answered'
+      ? !this.res.writableFinished
+      : this.outcome === 'refused' && !this.res.headersSent
   }
 
   get begun(): boolean {

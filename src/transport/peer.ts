@@ -87,10 +87,16 @@ export function isGone(socket: Socket): boolean {
 
 /** Ends a connection in a way that nobody can take for the end of a message. */
 export function reset(socket: Socket): void {
-  // TLS cannot be reset; the connection below it can. Node keeps that there, and has for ever.
-  const below: unknown = socket instanceof TLSSocket ? Reflect.get(socket, '_parent') : socket
-  if (below instanceof Socket && !below.destroyed) below.resetAndDestroy()
+  // TLS cannot be reset; the connection below it can.
+  const below = connectionOf(socket)
+  if (!below.destroyed) below.resetAndDestroy()
   socket.destroy()
+}
+
+/** The connection that TLS is spoken on, or the socket itself. Node keeps it there, and has for ever. */
+export function connectionOf(socket: Socket): Socket {
+  const below: unknown = socket instanceof TLSSocket ? Reflect.get(socket, '_parent') : socket
+  return below instanceof Socket ? below : socket
 }
 
 /** How long a refused client has to read why. */

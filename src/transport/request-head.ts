@@ -8,7 +8,7 @@ import { EXPLAIN } from '../core/fields.ts'
 import { SluiceError } from '../errors.ts'
 import { formatForwarded, parseForwarded, type ForwardedElement } from './forwarded.ts'
 import type { Forwarding } from './forwarding.ts'
-import type { Peer } from './peer.ts'
+import type { Peer, Peers } from './peer.ts'
 import { isHopByHop, listedFields, withoutFields } from './response-head.ts'
 import { writeParent, type Trace } from './trace.ts'
 import { isHttp2 } from './wire.ts'
@@ -148,6 +148,11 @@ export function addressesBefore(
 ): string | undefined {
   const list = headers['x-forwarded-for']
   return list === undefined ? chain?.map((element) => element.for ?? 'unknown').join(', ') : String(list)
+}
+
+/** The address of the client that began it: that of the peer, or what trusted proxies tell of. */
+export function clientOf(raw: IncomingMessage, peer: Peer, peers: Peers): string {
+  return peer.trusted ? peers.clientOf(peer, addressesBefore(raw.headers, forwardedOf(raw.headers))) : peer.ip
 }
 
 function schemeBefore(

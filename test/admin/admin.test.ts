@@ -9,6 +9,7 @@ import { type Test, test } from 'tap'
 import { buildGateway } from '../../src/library.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { VERSION } from '../../src/package.ts'
+import { startWithAdmin } from '../helpers/admin.ts'
 import { ask, askJson, backend, startGateway } from '../helpers/process.ts'
 
 interface Gateway {
@@ -181,4 +182,18 @@ void test('it closes with the gateway', async (t) => {
   await app.listen({ port: 0, host: '127.0.0.1' })
   await app.close()
   await t.rejects(ask(`${admin}/healthz`), { code: 'ECONNREFUSED' })
+})
+
+void test('of thousands of mistakes in a refused configuration, the status tells a few, and how many there are', async (t) => {
+  const all = await startWithAdmin(t)
+  const pools = Object.fromEntries(
+    Array.from({ length: 1000 }, (_, n) => [`pool-${n}`, { backends: ['http://a'], no: n }]),
+  )
+  const options = { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ pools }) }
+  const answer = await fetch(`http://127.0.0.1:${all.adminPort}/config`, options)
+  t.equal(answer.status, 422)
+  await answer.arrayBuffer()
+  const { error } = all.app.configuration.lastReload
+  t.equal(error?.split('\n').length, 101)
+  t.match(error, /\nand \d{3,} more$/)
 })

@@ -69,3 +69,15 @@ void test('who does not read is cut off, and costs no more than that', async (t)
   await guarded(deaf.ended, () => 'its end')
   t.ok(deaf.told.length < 200)
 })
+
+void test('who asks for nothing but the head of the stream gets it, and takes no place', async (t) => {
+  const all = await startWithAdmin(t)
+  // More than there are places for streams.
+  const heads = Array.from({ length: 40 }, async () => {
+    const headers = { accept: 'text/event-stream' }
+    return fetch(`http://127.0.0.1:${all.adminPort}/events?figures=1s`, { method: 'HEAD', headers })
+  })
+  const answers = await guarded(Promise.all(heads), () => 'the heads')
+  t.ok(answers.every(({ headers }) => headers.get('content-type') === 'text/event-stream'))
+  await Listener.connect(t, all)
+})

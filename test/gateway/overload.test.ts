@@ -145,6 +145,14 @@ void test('it begins and ends with one event each, and a flood of refused reques
   )
 })
 
+void test('the line of those refused names the client behind a proxy, and no secret of the target', async (t) => {
+  const gateway = await overloaded(t, { listen: { trustedProxies: ['127.0.0.1'] } })
+  await ask(t, gateway.port, get('http://me:secret@a/b?token=secret', ['Forwarded: for=192.0.2.7']))
+  const line = gateway.warnings.find(({ message }) => message.startsWith('request refused'))
+  t.match(line, { client: '192.0.2.7', path: 'http://a/b' })
+  t.notMatch(JSON.stringify(gateway.warnings), /secret/)
+})
+
 void test('limits change with the configuration, and `false` ends it', async (t) => {
   const gateway = await overloaded(t)
   await replaced(gateway, { ...gateway.config, overload: false })

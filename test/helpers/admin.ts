@@ -27,12 +27,14 @@ export interface AdminGatewayOptions {
   readonly config?: Partial<Config>
   /** Where the admin listener listens. */
   readonly host?: string
+  /** Adds hooks to the gateway, before it is ready. */
+  readonly outfit?: (app: FastifyInstance) => void
   /** Adds calls to it. */
   readonly prepare?: (admin: FastifyInstance) => void
 }
 
 export async function startWithAdmin(t: Test, options: AdminGatewayOptions = {}): Promise<AdminGateway> {
-  const { config, host = '127.0.0.1', prepare } = options
+  const { config, host = '127.0.0.1', outfit, prepare } = options
   const pools = { web: { backends: ['http://127.0.0.1:9'] } }
   const app = await buildGateway({ log: { level: 'silent' }, overload: NEVER_LATE, pools, ...config })
   t.teardown(async () => {
@@ -48,6 +50,7 @@ export async function startWithAdmin(t: Test, options: AdminGatewayOptions = {})
     for (const wake of waiting.splice(0)) wake()
   }
   Object.assign(app.log, { warn })
+  outfit?.(app)
   prepare?.(admin)
   await app.listen({ port: 0, host: '127.0.0.1' })
   await admin.listen({ port: 0, host })

@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 import { test } from 'tap'
 
 import { type AlgorithmFactory, buildGateway, ConfigError, defineConfig, sluice } from '../../src/index.ts'
-import { ask, backend } from '../helpers/process.ts'
+import { ask, backend, freePorts } from '../helpers/process.ts'
 
 const LOCAL = { port: 0, host: '127.0.0.1' }
 const silent = { log: { level: 'silent' } } as const
@@ -101,4 +101,24 @@ void test('a mounted pool: algorithms of the application, and options that are w
   t.teardown(() => unknown.close())
   unknown.register(sluice, Object.assign({ prefix: '/x/', pool: { backends: [url] } }, { hostHeader: 'backend' }))
   t.match(await problemsOf(() => unknown.ready()), [/^hostHeader: unknown option/, /^prefix: expected no slash/])
+})
+
+void test('ids of requests that the application takes from clients forge no line of its log, nor end it', async (t) => {
+  const lines: string[] = []
+  const stream = { write: (line: string) => void lines.push(line) }
+  const app = Fastify({ requestIdHeader: 'x-request-id', logger: { level: 'warn', stream } })
+  t.teardown(() => app.close())
+  const [nowhere = 0] = await freePorts(1)
+  await app.register(sluice, { prefix: '/a', pool: { backends: [`http://127.0.0.1:${nowhere}`] } })
+  const url = await app.listen(LOCAL)
+  const ids = ['a","outcome":"answered', 'a"b', 'a\\']
+  await Promise.all(ids.map((id) => ask(`${url}/a/x`, { headers: { 'x-request-id': id } })))
+  await app.close()
+  const told = lines.map((line): unknown => JSON.parse(line)).filter((line) => Reflect.has(Object(line), 'outcome'))
+  const sorted = told.map((line) => String(Reflect.get(Object(line), 'requestId'))).toSorted((a, b) => (a < b ? -1 : 1))
+  t.same(
+    sorted,
+    ids.toSorted((a, b) => (a < b ? -1 : 1)),
+  )
+  t.ok(told.every((line) => Reflect.get(Object(line), 'outcome') === 'refused'))
 })

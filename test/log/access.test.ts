@@ -1,12 +1,15 @@
 /**
  * The access log over a real gateway: what a line says, which requests have one, and what never is in one.
  */
+import { connect as connectHttp2 } from 'node:http2'
+
 import type { Test } from 'tap'
 import { test } from 'tap'
 
 import type { Config } from '../../src/index.ts'
 import { backend, closedPort, gatewayTo, startGateway, type Gateway } from '../helpers/gateway.ts'
 import { answering, ask, get, inTurn, RawClient } from '../helpers/raw.ts'
+import { CA, SERVER, tlsTail } from '../helpers/secure.ts'
 
 const any = (): boolean => true
 /** Says that what came before it is over: lines are written in the order in which exchanges end. */
@@ -158,6 +161,27 @@ void test('what never became an exchange has a line: refused, answered by a plug
   await ask(t, gateway.port, 'GET http://me:secret@a/ HTTP/1.1\r\nHost: a\r\n\r\n')
   t.match(await gateway.line(({ status }) => status === 400), { code: 'SLUICE_BAD_REQUEST', path: 'http://a/' })
   t.notMatch(JSON.stringify(gateway.lines), /secret/)
+})
+
+void test('what never became an exchange says who asked as all others do, behind proxies and over HTTP/2', async (t) => {
+  const one = await backend(t)
+  const gateway = await startGateway(t, {
+    listen: { trustedProxies: ['127.0.0.1'], tls: SERVER },
+    pools: { web: { backends: [one.url] } },
+    routes: [{ path: '/a', pool: 'web' }],
+  })
+  const port = await tlsTail(t, gateway.port, { ca: CA })
+  const named = { 'Forwarded: for=192.0.2.7': '192.0.2.7', 'X-Forwarded-For: made up': '127.0.0.1' }
+  await inTurn(Object.entries(named), async ([field, client]) => {
+    await ask(t, port, get('/nowhere', [field]))
+    t.match(await gateway.line((line) => Reflect.get(line, 'client') === client), { peer: '127.0.0.1', status: 404 })
+  })
+  const session = connectHttp2(`https://127.0.0.1:${gateway.port}`, { ca: CA })
+  t.teardown(() => session.destroy())
+  const fields = { ':path': '/by-http2', forwarded: 'for=192.0.2.8' }
+  session.request(fields).resume()
+  const line = await gateway.line((each) => Reflect.get(each, 'path') === '/by-http2')
+  t.match(line, { client: '192.0.2.8', peer: '127.0.0.1', status: 404 })
 })
 
 type Log = NonNullable<Config['log']>['access']

@@ -1,7 +1,7 @@
 /**
  * What is counted of requests and attempts: everything once, however it ended, and as the client saw it.
  */
-import { connect as connectHttp2, type ClientHttp2Stream } from 'node:http2'
+import { connect as connectHttp2, constants, type ClientHttp2Stream } from 'node:http2'
 
 import { test } from 'tap'
 
@@ -9,7 +9,7 @@ import { buildGateway } from '../../src/index.ts'
 import { startWithAdmin } from '../helpers/admin.ts'
 import { backend, closedPort } from '../helpers/gateway.ts'
 import { answering, ask, get, inTurn, portOf, RawClient, rawBackend } from '../helpers/raw.ts'
-import { ended, scrape } from '../helpers/metrics.ts'
+import { ended, scrape, scraped } from '../helpers/metrics.ts'
 import { CA, SERVER } from '../helpers/secure.ts'
 
 void test('requests and attempts are counted as the client saw them', async (t) => {
@@ -223,4 +223,94 @@ void test('requests over HTTP/2 are counted alike: answered, refused, broken off
   t.same(found.counts('sluice_requests_total', 'status', { route: '/empty' }), { '5xx': 1 })
   t.same(found.counts('sluice_requests_total', 'status', { route: 'none' }), { '4xx': 1 })
   t.same(found.counts('sluice_attempts_total', 'outcome'), { '2xx': 1, reset: 1, aborted: 1 })
+})
+
+void test('a HEAD that its client calls off is over as any other request, over HTTP/2 too', async (t) => {
+  const one = await backend(t, () => undefined)
+  const all = await startWithAdmin(t, { config: { pools: { web: { backends: [one.url] } }, listen: { tls: SERVER } } })
+  const client = connectHttp2(`https://127.0.0.1:${all.port}`, { ca: CA })
+  t.teardown(() => client.destroy())
+  const stream = client.request({ ':path': '/', ':method': 'HEAD' })
+  stream.on('error', () => undefined)
+  await one.request(0)
+  stream.close(constants.NGHTTP2_CANCEL)
+  const found = await ended(all, 1)
+  t.same(found.counts('sluice_requests_total', 'status'), { aborted: 1 })
+  t.same(found.counts('sluice_attempts_total', 'outcome'), { aborted: 1 })
+  t.equal(found.sum('sluice_backend_in_flight'), 0)
+})
+
+void test('a body that cannot be read is one request, on its route, with the answer that it got', async (t) => {
+  const one = await backend(t, () => undefined)
+  const all = await startWithAdmin(t, { config: { pools: { web: { backends: [one.url] } } } })
+  const client = await RawClient.open(t, all.port)
+  client.send('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n')
+  await one.request(0)
+  client.send('no size\r\n')
+  t.equal((await client.answer()).status, 400)
+  const found = await ended(all, 1)
+  t.same(found.counts('sluice_requests_total', 'status', { route: '/*', pool: 'web' }), { '4xx': 1 })
+  t.equal(found.sum('sluice_requests_total'), 1)
+  t.same(found.counts('sluice_attempts_total', 'outcome'), { 'bad-body': 1 })
+  t.equal(found.sum('sluice_backend_in_flight'), 0)
+})
+
+void test('a client that closes its side in the middle of its body has left, once', async (t) => {
+  const one = await backend(t, () => undefined)
+  const all = await startWithAdmin(t, { config: { pools: { web: { backends: [one.url] } } } })
+  const client = await RawClient.open(t, all.port)
+  client.send('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n')
+  await one.request(0)
+  client.socket.end()
+  await client.end()
+  const found = await ended(all, 1)
+  t.same(found.counts('sluice_requests_total', 'status', { route: '/*' }), { aborted: 1 })
+  t.equal(found.sum('sluice_requests_total'), 1)
+})
+
+void test('an answer whose client leaves before its end is aborted, though the backend had long ended it', async (t) => {
+  // More than a client of HTTP/2 takes unasked, and less than makes the backend wait.
+  const one = await backend(t, (_request, response) => response.end(Buffer.alloc(75_000, 'x')))
+  const all = await startWithAdmin(t, { config: { pools: { web: { backends: [one.url] } }, listen: { tls: SERVER } } })
+  const lines: unknown[] = []
+  all.app.accessLog.write = (_level, fields) => void lines.push(JSON.parse(`{${fields}}`))
+  const client = connectHttp2(`https://127.0.0.1:${all.port}`, { ca: CA })
+  t.teardown(() => client.destroy())
+  const stream = client.request({ ':path': '/' })
+  stream.on('error', () => undefined)
+  await scraped(all, (found) => found.sum('sluice_backend_in_flight') === 0 && one.requests.length === 1)
+  stream.close(constants.NGHTTP2_CANCEL)
+  const found = await ended(all, 1)
+  t.same(found.counts('sluice_requests_total', 'status'), { aborted: 1 })
+  t.same(found.counts('sluice_attempts_total', 'outcome'), { '2xx': 1 })
+  t.match(lines, [{ status: 499, outcome: 'aborted' }], 'the log says the same')
+})
+
+void test('what a hook keeps until the client has left is aborted, in the log as in the metrics', async (t) => {
+  const [good, port] = [await backend(t), await closedPort()]
+  await inTurn([good.url, `http://127.0.0.1:${port}`], async (url) => {
+    const kept = Promise.withResolvers<void>()
+    const released = Promise.withResolvers<void>()
+    const pools = { web: { backends: [url], retry: { attempts: 1 } } }
+    const all = await startWithAdmin(t, {
+      config: { pools },
+      outfit: (app) => {
+        app.addHook('onSend', async (_request, _reply, payload) => {
+          kept.resolve()
+          await released.promise
+          return payload
+        })
+      },
+    })
+    const lines: unknown[] = []
+    all.app.accessLog.write = (_level, fields) => void lines.push(JSON.parse(`{${fields}}`))
+    const client = await RawClient.open(t, all.port)
+    client.send(get('/'))
+    await kept.promise
+    client.socket.destroy()
+    const found = await ended(all, 1)
+    released.resolve()
+    t.same(found.counts('sluice_requests_total', 'status'), { aborted: 1 }, url)
+    t.match(lines, [{ status: 499, outcome: 'aborted' }], url)
+  })
 })

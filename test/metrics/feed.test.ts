@@ -3,6 +3,7 @@
  */
 import { test, type Test } from 'tap'
 
+import { Feeds, LONGEST_MS, SHORTEST_MS } from '../../src/metrics/feeds.ts'
 import { Latencies, quantile } from '../../src/metrics/series.ts'
 import { startWithAdmin, type AdminGateway } from '../helpers/admin.ts'
 import { replaced } from '../helpers/changing.ts'
@@ -172,6 +173,23 @@ async function startsAnew(t: Test, all: AdminGateway): Promise<void> {
     listener.response.destroy()
   }
 }
+
+void test('who looks in rhythms of their own shares those there are: there are never many', async (t) => {
+  const { app } = await startWithAdmin(t)
+  const feeds = new Feeds(app.figures, {
+    pools: () => app.snapshot.pools,
+    hash: () => '',
+    openConnections: () => 0,
+    version: '',
+    startedAt: new Date(),
+  })
+  const stops = Array.from({ length: LONGEST_MS - SHORTEST_MS + 1 }, (_, more) =>
+    feeds.listen(SHORTEST_MS + more, () => undefined),
+  )
+  t.equal(feeds.size, 8)
+  for (const stop of stops) stop()
+  t.equal(feeds.size, 0)
+})
 
 void test('only rhythms that make sense', async (t) => {
   const all = await startWithAdmin(t)

@@ -11,7 +11,8 @@ import { startWithAdmin } from '../helpers/admin.ts'
 import { backend, closedPort } from '../helpers/gateway.ts'
 import { replaced } from '../helpers/changing.ts'
 import { ended, scrape, scraped, stateIn } from '../helpers/metrics.ts'
-import { ask, get, inTurn, portOf, RawClient } from '../helpers/raw.ts'
+import { ask, get, inTurn, portOf, RawClient, rawBackend } from '../helpers/raw.ts'
+import { CA, SERVER, tlsTail } from '../helpers/secure.ts'
 
 /** Node's own come and go by themselves. */
 function ours(keys: readonly string[]): string[] {
@@ -204,6 +205,19 @@ void test('MC-05: gauges are back at 0 when everybody has left', async (t) => {
   const after = await scraped(all, (found) => found.sum('sluice_open_connections') === 0)
   t.equal(after.sum('sluice_backend_in_flight'), 0)
   t.equal(after.sum('sluice_requests_total', { status: 'aborted' }), 5)
+})
+
+void test('MC-05: a tunnel over TLS is one connection', async (t) => {
+  const one = await rawBackend(t, {
+    onRequest: (connection) => connection.send('HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'),
+  })
+  const all = await startWithAdmin(t, { config: { pools: { web: { backends: [one.url] } }, listen: { tls: SERVER } } })
+  const client = await RawClient.open(t, await tlsTail(t, all.port, { ca: CA }))
+  client.send(get('/', ['Connection: Upgrade', 'Upgrade: x']))
+  t.equal((await client.answer()).status, 101)
+  t.equal((await scrape(all)).sum('sluice_open_connections'), 1)
+  client.socket.destroy()
+  await scraped(all, (found) => found.sum('sluice_open_connections') === 0)
 })
 
 void test('states and weights are those of the moment', async (t) => {

@@ -3,7 +3,7 @@
  * becomes of it, the gateway serves on.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -160,6 +160,24 @@ void test('when nobody reads the log, requests are served, and what was lost is 
   }
   t.ok(told >= lost, 'what was gathered then may be lost, too')
   t.equal(logged + told, sent, 'every request has its line, or is counted as lost')
+})
+
+void test('what was on its way to the disk when the process ends is there once', async (t) => {
+  const module = JSON.stringify(new URL('../../src/log/stream.ts', import.meta.url).href)
+  const script = `
+    const { LogStream } = await import(${module})
+    const stream = new LogStream(1)
+    for (let n = 0; n < 1000; n++) stream.writeClean(n + 'x'.repeat(100) + '\\n')
+    await stream.drain()
+    process.exit()`
+  const file = join(outsideFolder(t), 'log')
+  const child = spawn('sh', ['-c', 'exec "$0" --input-type=module -e "$1" > "$2"', process.execPath, script, file])
+  t.equal(await new Promise((resolve) => void child.once('close', resolve)), 0)
+  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1)
+  t.same(
+    lines.map((line) => Number.parseInt(line, 10)),
+    Array.from({ length: 1000 }, (_, n) => n),
+  )
 })
 
 const FULL = '/dev/full'
