@@ -41,7 +41,7 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
     // While hooks took their time, the client may have left.
     if (request.over) return
     const throughHooks = hasSendHooks(request)
-    const exchange = new Exchange(request, reply, target, forwarding, options, throughHooks, request.startedAt)
+    const exchange = new Exchange(request, reply, target, forwarding, options, throughHooks, request)
     request.exchange = exchange
     exchange.onClose = end
     forwarding.budget.begin(exchange.startedAt)

@@ -43,6 +43,12 @@ export interface ExchangeContext {
   readonly tracing: () => TracingSettings
 }
 
+/** What was noted when the request came, before any hook of the application. */
+export interface Arrival {
+  readonly startedAt: number
+  readonly peer: Peer | null
+}
+
 /** How an attempt ended, for whoever wants to know why there was more than one. */
 export interface Try {
   readonly backend: string
@@ -143,16 +149,16 @@ export class Exchange implements RequestInfo {
     forwarding: Forwarding,
     context: ExchangeContext,
     throughHooks: boolean,
-    startedAt: number,
+    arrival: Arrival,
   ) {
     this.request = request
     this.reply = reply
-    this.startedAt = startedAt
+    this.startedAt = arrival.startedAt
     this.raw = request.raw
     this.res = reply.raw
     this.forwarding = forwarding
     this.path = target.path
-    this.peer = request.peer ?? context.peers.of(request.raw)
+    this.peer = arrival.peer ?? context.peers.of(request.raw)
     this.#context = context
     this.#target = target
     this.#wire = wireOf(this.raw)
