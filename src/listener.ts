@@ -234,7 +234,10 @@ function refuseBody(error: NodeJS.ErrnoException, socket: Socket, answer: Server
 }
 
 function refuse(app: FastifyInstance, error: NodeJS.ErrnoException, socket: Socket): void {
+  // A connection that was opened in advance, as browsers do, and on which nobody ever asked for anything.
+  const isUnused = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
   const told = writeRefusal(error, socket)
+  if (isUnused) return
   tellUnreadable(app, { ...told, client: socket.remoteAddress, reason: error.code })
 }
 

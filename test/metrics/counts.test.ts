@@ -314,3 +314,16 @@ void test('what a hook keeps until the client has left is aborted, in the log as
     t.match(lines, [{ status: 499, outcome: 'aborted' }], url)
   })
 })
+
+void test('a connection on which nobody ever asked for anything is no request, one that began to ask is', async (t) => {
+  const one = await backend(t)
+  const all = await startWithAdmin(t, {
+    config: { listen: { headersTimeout: 200 }, pools: { web: { backends: [one.url] } } },
+  })
+  const [unused, late] = [await RawClient.open(t, all.port), await RawClient.open(t, all.port)]
+  late.send('GET / HTTP/1.1\r\n')
+  t.equal((await late.answer()).status, 408)
+  await unused.end()
+  const found = await ended(all, 1)
+  t.same(found.counts('sluice_requests_total', 'status'), { '4xx': 1 })
+})

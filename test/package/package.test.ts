@@ -2,7 +2,17 @@
  * The published package, as somebody gets it: packed, installed into an empty folder, run, imported and type-checked.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, globSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  cpSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 import { type Test, test } from 'tap'
@@ -83,6 +93,8 @@ export default async (app: FastifyInstance): Promise<void> => {
     const checked = await succeed(['npx', '--no-install', 'sluice', 'check', 'gateway.yaml', '--strict'], folder)
     t.equal(checked, 'gateway.yaml: the configuration is valid (1 route, 1 pool)\n')
     t.equal(await succeed([sluice, 'schema'], folder), readFileSync(join(modules, 'sluice/config/schema.json'), 'utf8'))
+    for (const file of ['prometheus/alerts.yml', 'grafana/dashboard.json'])
+      t.ok(existsSync(join(modules, 'sluice/config', file)), file)
     for (const file of ['gateway.yaml', 'gateway.ts']) {
       const running = start(t, ['run', '--config', file], { bin, cwd: folder, plain: true })
       // oxlint-disable-next-line no-await-in-loop -- one process after the other
