@@ -43,10 +43,9 @@ export default fp<AccessLogOptions>(
     app.decorate('accessLog', log)
 
     app.observers.push({
-      exchange(exchange) {
-        const { outcome, res, startedAt } = exchange
+      exchange(exchange, ms) {
+        const { outcome, res } = exchange
         const access = rules()
-        const ms = performance.now() - startedAt
         const failed = outcome === 'broken' || (outcome === 'refused' && res.statusCode >= 500)
         if (!failed && !isWanted(access, res.statusCode, ms)) return
         const fields = exchangeFields(exchange, access ?? FAILURES_ONLY, ms)
@@ -54,11 +53,10 @@ export default fp<AccessLogOptions>(
         if (failed) log.write('warn', fields, 'request failed')
         else log.write('info', fields, outcome === 'refused' ? 'request refused' : 'request')
       },
-      request(request, reply) {
+      request(request, reply, ms) {
         // A flood of which few lines tell (plugins/under-pressure.ts).
         if (request.refusal === 'SLUICE_OVERLOADED') return
         const access = rules()
-        const ms = performance.now() - request.startedAt
         if (!isWanted(access, reply.raw.statusCode, ms)) return
         const fields = requestFields(request, reply, access ?? FAILURES_ONLY, peers, ms)
         log.write('info', fields, request.refusal === null ? 'request' : 'request refused')

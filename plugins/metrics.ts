@@ -27,10 +27,10 @@ export default fp<MetricsOptions>(
     app.decorate('figures', figures)
     app.onPools(() => figures.adopt(app.snapshot))
     app.observers.push({
-      exchange: (exchange) => figures.exchange(exchange),
-      request(request, { raw }) {
+      exchange: (exchange, ms) => figures.exchange(exchange, ms),
+      request(request, { raw }, ms) {
         const status = statusOf({ outcome: undefined, res: raw })
-        figures.request(routeOf(request), status, performance.now() - request.startedAt)
+        figures.request(routeOf(request), status, ms)
       },
       unreadable: ({ status }) => figures.request(undefined, classOf(status), 0),
     })

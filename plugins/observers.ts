@@ -27,9 +27,10 @@ declare module 'fastify' {
 }
 
 export interface Observer {
-  exchange?(exchange: Exchange): void
+  /** @param ms how long it took */
+  exchange?(exchange: Exchange, ms: number): void
   /** It never became an exchange: it was refused, a plugin answered, or its client left before. */
-  request?(request: FastifyRequest, reply: FastifyReply): void
+  request?(request: FastifyRequest, reply: FastifyReply, ms: number): void
   /** It never became a request: it was no HTTP that could be read. */
   unreadable?(unreadable: Unreadable): void
 }
@@ -74,11 +75,12 @@ export default fp<ObserversOptions>(
       // Who answers an HTTP/2 request that is gone has it close once more.
       if (request.over) return
       request.over = true
+      const ms = performance.now() - request.startedAt
       const { exchange } = request
-      if (exchange === null) for (const observer of observers) observer.request?.(request, reply)
+      if (exchange === null) for (const observer of observers) observer.request?.(request, reply, ms)
       else {
         exchange.onClose?.(exchange)
-        for (const observer of observers) observer.exchange?.(exchange)
+        for (const observer of observers) observer.exchange?.(exchange, ms)
       }
     }
   },

@@ -10,8 +10,11 @@ import pretty from 'pino-pretty'
 
 import { escapeControls, showControls } from './text.ts'
 
-// A line a request: written one by one, that is a system call a request and a quarter of its processor time.
-const GATHER_CHARACTERS = 32_768
+// A line a request: written one by one, that is a system call a request and a quarter of its processor time. As text they
+// would be a thousand small strings that outlive a collection of garbage; as bytes they are none.
+const PAGE_BYTES = 131_072
+// As many as a character of UTF-16 can become.
+const MOST_BYTES_EACH = 3
 // How long a line may lie here when few others come.
 const FLUSH_AFTER_MS = 50
 // What is kept while nobody reads; beyond it lines are lost rather than memory.
@@ -42,10 +45,13 @@ export class LogStream implements LogDestination {
   lost = 0
   readonly #fd: number
   readonly #listeners = new Set<(lines: number) => void>()
-  #gathered = ''
+  /** What is gathered: so many bytes of it. */
+  #page: Buffer = Buffer.allocUnsafeSlow(PAGE_BYTES)
+  #filled = 0
+  #spare: Buffer | undefined
   #timer: NodeJS.Timeout | undefined
   /** What waits to be written, the first of it on its way. */
-  readonly #waiting: Buffer[] = []
+  readonly #waiting: Array<{ readonly piece: Buffer; readonly page: Buffer | undefined }> = []
   #waitingBytes = 0
   #writing = false
   #draining: Array<() => void> = []
@@ -64,9 +70,17 @@ export class LogStream implements LogDestination {
   }
 
   writeClean(line: string): void {
-    this.#gathered += line
-    if (this.#gathered.length >= GATHER_CHARACTERS) this.#flush()
-    else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_AFTER_MS).unref()
+    if (!this.#fits(line)) {
+      this.#turnPage()
+      if (!this.#writing) this.#writeNext()
+    }
+    if (this.#fits(line)) this.#filled += this.#page.write(line, this.#filled)
+    else this.#enqueue(Buffer.from(line), undefined)
+    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_AFTER_MS).unref()
+  }
+
+  #fits(line: string): boolean {
+    return this.#filled + line.length * MOST_BYTES_EACH <= PAGE_BYTES
   }
 
   onLost(listener: (lines: number) => void): () => void {
@@ -79,28 +93,39 @@ export class LogStream implements LogDestination {
     return this.#writing ? new Promise((resolve) => void this.#draining.push(resolve)) : Promise.resolve()
   }
 
+  /** What is gathered goes on its way, or behind what is: a page that fills up meanwhile is not sent half empty. */
   #flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#enqueue()
     if (!this.#writing) this.#writeNext()
   }
 
-  #enqueue(): void {
-    if (this.#gathered === '') return
-    const piece = Buffer.from(this.#gathered)
-    this.#gathered = ''
-    if (this.#waitingBytes + piece.length > MAX_BYTES) this.#lose(piece)
-    else {
-      this.#waiting.push(piece)
+  /** The full page waits to be written; the next one is empty. */
+  #turnPage(): void {
+    if (this.#filled === 0) return
+    const page = this.#page
+    const piece = page.subarray(0, this.#filled)
+    this.#page = this.#spare ?? Buffer.allocUnsafeSlow(PAGE_BYTES)
+    this.#spare = undefined
+    this.#filled = 0
+    this.#enqueue(piece, page)
+  }
+
+  #enqueue(piece: Buffer, page: Buffer | undefined): void {
+    if (this.#waitingBytes + piece.length > MAX_BYTES) {
+      this.#lose(piece)
+      this.#spare ??= page
+    } else {
+      this.#waiting.push({ piece, page })
       this.#waitingBytes += piece.length
     }
   }
 
   #writeNext(): void {
+    if (this.#waiting.length === 0) this.#turnPage()
     const [first] = this.#waiting
     this.#writing = first !== undefined
-    if (first !== undefined) fs.write(this.#fd, first, (error, bytes) => this.#onWritten(error, bytes))
+    if (first !== undefined) fs.write(this.#fd, first.piece, (error, bytes) => this.#onWritten(error, bytes))
     else {
       if (this.#untold > 0) this.#tellOfLosses()
       this.#drained()
@@ -128,17 +153,21 @@ export class LogStream implements LogDestination {
     const [first] = this.#waiting
     if (first === undefined) return
     this.#waitingBytes -= bytes
-    if (bytes < first.length) this.#waiting[0] = first.subarray(bytes)
-    else this.#waiting.shift()
+    const { piece, page } = first
+    if (bytes < piece.length) this.#waiting[0] = { piece: piece.subarray(bytes), page }
+    else {
+      this.#waiting.shift()
+      this.#spare ??= page
+    }
   }
 
   /** At the end of the process, when nothing happens any more that is not done at once. */
   #writeTheRest(): void {
-    this.#enqueue()
+    this.#turnPage()
     let retries = LAST_RETRIES
     for (let [first] = this.#waiting; first !== undefined && retries > 0; [first] = this.#waiting) {
       try {
-        this.#take(fs.writeSync(this.#fd, first))
+        this.#take(fs.writeSync(this.#fd, first.piece))
       } catch (error) {
         if (!isPassing(error)) return this.#complain(error)
         retries--

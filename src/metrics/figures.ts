@@ -83,14 +83,14 @@ export class Figures {
   }
 
   /** An exchange has ended. */
-  exchange(exchange: Exchange): void {
+  exchange(exchange: Exchange, ms: number): void {
     const bound = this.#bound.get(exchange.forwarding)
     if (bound === undefined) return
     const { requests, pool } = bound
     const status = statusOf(exchange)
     this.statuses.add(status)
     requests.statuses.add(status)
-    requests.durations.observe(performance.now() - exchange.startedAt)
+    requests.durations.observe(ms)
     const { attempt, tries } = exchange
     if (attempt === undefined) return
     if (tries !== undefined) countRetried(pool, exchange.allTries.slice(0, -1))
