@@ -79,6 +79,8 @@ void test('in a terminal: drawn, resized, suspended, taken up again, quit', { sk
     'set -m',
     topCommand(admin),
     'echo "stopped with $? modes=$(stty -g)"',
+    // Until the test has looked.
+    'read -r line',
     'fg',
     'echo "ended with $? modes=$(stty -g)"',
   ])
@@ -94,6 +96,7 @@ void test('in a terminal: drawn, resized, suspended, taken up again, quit', { sk
   shell.type('\x1a')
   const [, stopped, between] = await shell.says(/stopped with (\d+) modes=(\S+)/)
   t.same([stopped, between, shell.screen.cursor, shell.screen.wraps], ['148', modes, true, true])
+  shell.type('\n')
   await shell.shows(/^HELP/m)
   shell.type('?')
   await shell.shows(/^one +healthy/m)
