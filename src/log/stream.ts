@@ -76,7 +76,7 @@ export class LogStream implements LogDestination {
     }
     if (this.#fits(line)) this.#filled += this.#page.write(line, this.#filled)
     else this.#enqueue(Buffer.from(line), undefined)
-    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_AFTER_MS).unref()
+    this.#flushLater()
   }
 
   #fits(line: string): boolean {
@@ -89,15 +89,24 @@ export class LogStream implements LogDestination {
   }
 
   drain(): Promise<void> {
-    this.#flush()
+    this.#turnPage()
+    if (!this.#writing) this.#writeNext()
     return this.#writing ? new Promise((resolve) => void this.#draining.push(resolve)) : Promise.resolve()
   }
 
-  /** What is gathered goes on its way, or behind what is: a page that fills up meanwhile is not sent half empty. */
+  /** What is gathered goes on its way; while something else is, it can as well grow. */
   #flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (!this.#writing) this.#writeNext()
+    if (this.#writing) this.#flushLater()
+    else {
+      this.#turnPage()
+      this.#writeNext()
+    }
+  }
+
+  #flushLater(): void {
+    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_AFTER_MS).unref()
   }
 
   /** The full page waits to be written; the next one is empty. */
@@ -121,8 +130,8 @@ export class LogStream implements LogDestination {
     }
   }
 
+  /** Only of what waits: whatever has been gathered since is not worth a write of its own. */
   #writeNext(): void {
-    if (this.#waiting.length === 0) this.#turnPage()
     const [first] = this.#waiting
     this.#writing = first !== undefined
     if (first !== undefined) fs.write(this.#fd, first.piece, (error, bytes) => this.#onWritten(error, bytes))
