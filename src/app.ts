@@ -102,6 +102,7 @@ export async function createGateway(settings: Settings, origin: Origin): Promise
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     tracing: () => app.configuration.inForce.settings.tracing,
+    strict: true,
     find,
     explain: explainer(app, settings.admin ? settings.admin.token : ''),
   })

@@ -78,6 +78,8 @@ export async function sluice(app: FastifyInstance, options: MountOptions): Promi
     via: pseudonym(listen.via),
     closing: () => app.lifecycle.closing,
     tracing: () => settings.tracing,
+    // Whether by an option of its server or a flag of the process.
+    strict: false,
     find: () => app.snapshot.routes[0]?.forwarding,
   })
 }

@@ -387,7 +387,7 @@ export class Connection {
       this.#partial = text
       return
     }
-    const head = parseResponseHead(text.slice(0, end), call.method)
+    const head = parseResponseHead(text.slice(0, end + 2), call.method)
     if (typeof head === 'string') return this.#fail('bad-response', head)
     const bodyStart = start + end + 4 - this.#partial.length
     this.#partial = ''

@@ -11,7 +11,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TracingSettings } from '../config/settings.ts'
 import type { RequestInfo } from '../core/algorithms/algorithm.ts'
 import type { Backend } from '../core/backend.ts'
-import { EXPLAIN } from '../core/fields.ts'
+import { EXPLAIN, REQUEST_ID } from '../core/fields.ts'
 import { SluiceError, type ErrorCode } from '../errors.ts'
 import type { Attempt } from './attempt.ts'
 import { PROBE_AFTER_MS } from './connection.ts'
@@ -20,7 +20,7 @@ import type { Forwarding } from './forwarding.ts'
 import { lingerOnClose, reset, type Peer, type Peers } from './peer.ts'
 import { buildRequestHead, clientOf, wantsTrailers } from './request-head.ts'
 import { RequestBody } from './request-body.ts'
-import { withoutFields, type ResponseHead } from './response-head.ts'
+import { fieldsOf, withoutFields, type ResponseHead } from './response-head.ts'
 import { leavesPrefix, rewritePath, SERVER_WIDE, type Target } from './target.ts'
 import { traceOf, type Trace } from './trace.ts'
 import { requestTrailers, responseTrailers } from './trailers.ts'
@@ -41,6 +41,8 @@ export interface ExchangeContext {
   readonly via: string
   /** What is done about traces, as of now. */
   readonly tracing: () => TracingSettings
+  /** Whether Node reads requests by the letter, as it does unless an application wants it otherwise. */
+  readonly strict: boolean
 }
 
 /** What was noted when the request came, before any hook of the application. */
@@ -79,7 +81,7 @@ const MAX_PIPELINED = 100
 const LINGER_MS = 1000
 
 /** Fields of an answer that only we write. */
-const OURS: ReadonlySet<string> = new Set(['x-request-id', EXPLAIN])
+const OURS: ReadonlySet<string> = new Set([REQUEST_ID, EXPLAIN])
 /** A name or an address, and a port up to 65535. */
 export const HOST =
   /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
@@ -223,6 +225,7 @@ export class Exchange implements RequestInfo {
       via: this.#context.via,
       trace: this.trace,
       spanId,
+      strict: this.#context.strict && this.#wire.closes,
     }
     return buildRequestHead(input, backend.url.host, forwarding)
   }
@@ -309,8 +312,9 @@ export class Exchange implements RequestInfo {
   inform(head: ResponseHead): void {
     if (head.status === 100 || this.#begun) return
     const rules = this.forwarding.responseHeaders
-    const fields = rules === undefined ? head.fields : withoutFields(head.fields, rules.drop)
-    this.#wire.inform(this.raw, this.res, head.status, withoutOurs(fields))
+    const fields = fieldsOf(head.lines)
+    const kept = rules === undefined ? fields : withoutFields(fields, rules.drop)
+    this.#wire.inform(this.raw, this.res, head.status, kept)
   }
 
   /** Writes an answer that is there as a whole. */
@@ -418,7 +422,8 @@ export class Exchange implements RequestInfo {
   /** @throws when hooks of the application set header fields that cannot be sent; then nothing has begun */
   #writeHead(head: ResponseHead): void {
     try {
-      this.#wire.writeHead(this.res, head.status, head.reason, this.#fields(head))
+      if (!this.#passesAsIs(head)) this.#wire.writeHead(this.res, head.status, head.reason, this.#fields(head))
+      else this.#wire.writeLines(this.res, head, `X-Request-Id: ${this.request.id}\r\n`)
     } catch (error) {
       // HTTP/2 has no reason phrase to forget.
       if (this.#wire.closes) this.res.statusMessage = ''
@@ -428,23 +433,39 @@ export class Exchange implements RequestInfo {
     this.reply.hijack()
   }
 
+  /** Whether nothing about its fields is to change: by far the most answers. */
+  #passesAsIs(head: ResponseHead): boolean {
+    return (
+      this.#wire.takesLines(this.raw, this.res) &&
+      this.#context.strict &&
+      this.forwarding.responseHeaders === undefined &&
+      this.explanation === undefined &&
+      head.trailer === '' &&
+      !this.#closes &&
+      !hasHeaders(this.reply)
+    )
+  }
+
+  /** An HTTP/1 connection whose request was not read to its end cannot carry another one. */
+  get #closes(): boolean {
+    return !this.raw.complete || this.upgrade !== '' || this.#context.closing()
+  }
+
   #fields(head: ResponseHead): string[] {
     const rules = this.forwarding.responseHeaders
-    let { fields } = head
+    let fields = fieldsOf(head.lines)
     if (rules !== undefined) {
       fields = withoutFields(fields, rules.drop)
-      for (const [name, value] of rules.set) fields.push(name, value)
+      for (const [name, value] of rules.set) if (!OURS.has(name.toLowerCase())) fields.push(name, value)
     }
-    fields = withoutOurs(this.#withReplyHeaders(fields))
+    fields = this.#withReplyHeaders(fields)
     fields.push('X-Request-Id', this.request.id)
     if (this.explanation !== undefined) fields.push('X-Sluice-Explain', this.explanation())
     // Hooks of the application may make another body of it, which none will follow.
     const followed = head.trailer !== '' && head.framing === 'chunked' && this.callback === undefined
     if (followed && wantsTrailers(this.raw)) fields.push('Trailer', head.trailer)
-    // An HTTP/1 connection whose request was not read to its end cannot carry another one.
     const { complete, socket } = this.raw
-    const closes = !complete || this.#context.closing() || this.upgrade !== ''
-    if (closes && this.#wire.closes && head.status !== 101) {
+    if (this.#closes && this.#wire.closes && head.status !== 101) {
       fields.push('Connection', 'close')
       if (!complete) lingerOnClose(socket)
     }
@@ -453,11 +474,9 @@ export class Exchange implements RequestInfo {
 
   /** What hooks of the application set on the reply goes before what the backend sent. */
   #withReplyHeaders(fields: string[]): string[] {
+    if (this.callback !== undefined || !hasHeaders(this.reply)) return fields
     const own = this.reply.getHeaders()
-    const names = Object.keys(own)
-    // The request id is added anyway.
-    const none = names.length === 0 || (names.length === 1 && names[0] === 'x-request-id')
-    if (none || this.callback !== undefined) return fields
+    const names = Object.keys(own).filter((name) => !OURS.has(name))
     const merged = withoutFields(fields, new Set(names))
     for (const name of names) {
       const value = own[name]
@@ -467,15 +486,20 @@ export class Exchange implements RequestInfo {
   }
 }
 
-/** Looks before it copies: hardly a backend sends one. */
-function withoutOurs(fields: string[]): string[] {
-  for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i] ?? ''
-    // Their lengths.
-    if ((name.length === 12 || name.length === 16) && OURS.has(name.toLowerCase())) return withoutFields(fields, OURS)
-  }
-  return fields
+/**
+ * Whether hooks of the application have set header fields. Fastify keeps them where only its own code looks without making
+ * copies; should it keep them elsewhere one day, the copies are looked at.
+ */
+function hasHeaders(reply: FastifyReply): boolean {
+  HEADERS ??= Object.getOwnPropertySymbols(reply).find((symbol) => symbol.description === 'fastify.reply.headers')
+  const kept: unknown = HEADERS === undefined ? undefined : Reflect.get(reply, HEADERS)
+  const own = typeof kept === 'object' && kept !== null ? kept : reply.getHeaders()
+  // The request's id is there always, and written anyway.
+  for (const name in own) if (!OURS.has(name)) return true
+  return reply.raw.getHeaderNames().length > 0
 }
+
+let HEADERS: symbol | undefined
 
 /** The answer as a stream, for applications whose onSend hooks want to see or change it. */
 class AnswerStream extends Readable {

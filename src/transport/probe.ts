@@ -10,7 +10,7 @@ import type { CheckResult, Probe } from '../core/checker.ts'
 import type { Call, CallLimits, Connection, SecureOptions } from './connection.ts'
 import { Connections } from './connections.ts'
 import { isOurOwn, type AttemptError } from './failure.ts'
-import type { ResponseHead } from './response-head.ts'
+import { fieldsOf, type ResponseHead } from './response-head.ts'
 
 /** As much of an answer as is looked at; a check that asks for more is answered with the wrong page. */
 const MAX_CONTENT = 65_536
@@ -134,12 +134,12 @@ class CheckCall implements Call {
 
   #judge(): void {
     const { expect, body } = this.#settings
-    const { status, fields } = this.#head ?? { status: 0, fields: [] }
+    const { status, lines } = this.#head ?? { status: 0, lines: '' }
     if (!expect.some(([from, to]) => status >= from && status <= to)) {
       this.#done({ ok: false, reason: `answered ${status}` })
     } else if (body !== undefined && !this.#content.includes(body)) {
       this.#done({ ok: false, reason: `answered ${status} without the expected content` })
-    } else this.#done({ ok: true, degraded: saysDegraded(fields), connected: false })
+    } else this.#done({ ok: true, degraded: saysDegraded(fieldsOf(lines)), connected: false })
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 
-import { EXPLAIN } from '../core/fields.ts'
+import { EXPLAIN, FieldNames, HOP_BY_HOP } from '../core/fields.ts'
 import { SluiceError } from '../errors.ts'
 import { formatForwarded, parseForwarded, type ForwardedElement } from './forwarded.ts'
 import type { Forwarding } from './forwarding.ts'
@@ -42,8 +42,10 @@ const OURS: ReadonlySet<string> = new Set([
   'tracestate',
   // With a token in it, that no backend may learn.
   EXPLAIN,
+  'http2-settings',
 ])
-const HTTP2_SETTINGS = 'http2-settings'
+/** All that may have to stay behind. A name that is one of them but for a `_` in place of a `-` begins and is as long. */
+const LOOKED_AT = new FieldNames([...HOP_BY_HOP, ...OURS, ...IDENTITY])
 const NONE: ReadonlySet<string> = new Set()
 
 // Everything that is not a visible character, a space, a tab, obs-text or a line end that we wrote ourselves.
@@ -68,6 +70,8 @@ export interface HeadInput {
   readonly trace: Trace | undefined
   /** Who asks the backend, in that trace. */
   readonly spanId: string
+  /** Whether Node's parser has refused control characters already, which takes as long as all the rest of this. */
+  readonly strict: boolean
 }
 
 /** @throws {SluiceError} SLUICE_BAD_REQUEST when the request holds what must not be passed on */
@@ -85,7 +89,7 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
   head += forwardedFields(input, forwarding)
   if (input.trace !== undefined) head += traceFields(input.trace, input.spanId, requestHeaders?.drop ?? NONE)
   if (requestHeaders !== undefined) for (const [name, value] of requestHeaders.set) head += `${name}: ${value}\r\n`
-  if (CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')
+  if (!input.strict && CONTROL.test(head)) throw new SluiceError('SLUICE_BAD_REQUEST')
   return `${head}\r\n`
 }
 
@@ -218,12 +222,12 @@ function isOfTrace(name: string): boolean {
 
 /** Whether a client's field goes on under its name: not one of this hop, nor one that only we or a trusted proxy may write. */
 export function passes(name: string, trusted: boolean): boolean {
+  const letter = name.charCodeAt(0)
   // HTTP/2 has the method, the target and the host among the fields, behind a colon.
-  if (name.charCodeAt(0) === 0x3a || isHopByHop(name)) return false
-  // Short and most common names are none of the ones below.
-  if (name.length < 4) return true
+  if (letter === 0x3a) return false
+  if (!LOOKED_AT.mayHave(name.length, letter)) return true
   const lower = name.toLowerCase()
-  if (OURS.has(lower) || lower === HTTP2_SETTINGS) return false
+  if (isHopByHop(lower) || OURS.has(lower)) return false
   if (!trusted && IDENTITY.has(lower)) return false
   // Many backends read `_` as `-` (CGI made it so): what may not pass under its name may not pass under that one.
   return !lower.includes('_') || passes(lower.replaceAll('_', '-'), trusted)

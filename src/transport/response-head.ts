@@ -3,7 +3,7 @@
  * trust: what two parsers could read differently is refused, and the caller answers 502 and throws the connection
  * away. It never throws; a refusal is a string that says what was wrong.
  */
-import { HOP_BY_HOP, TOKEN } from '../core/fields.ts'
+import { EXPLAIN, FieldNames, HOP_BY_HOP, REQUEST_ID, TOKEN } from '../core/fields.ts'
 
 /** How the end of a response's body is known (RFC 9112, section 6.3). */
 export type Framing = 'none' | 'length' | 'chunked' | 'close'
@@ -11,8 +11,13 @@ export type Framing = 'none' | 'length' | 'chunked' | 'close'
 export interface ResponseHead {
   readonly status: number
   readonly reason: string
-  /** Names and values in turn, in the order and spelling they came in, without the hop-by-hop ones. */
-  readonly fields: string[]
+  /**
+   * The fields, a line each with its end, in the order and spelling they came in, with one space behind each colon; without
+   * the hop-by-hop ones and those that are ours to write.
+   */
+  readonly lines: string
+  /** Whether there is a Date among them. */
+  readonly dated: boolean
   readonly framing: Framing
   /** The body's length in bytes where `framing` is 'length'. */
   readonly length: number
@@ -27,8 +32,15 @@ export interface ResponseHead {
 }
 
 // A status line: HTTP/1.0 or 1.1, three digits of which the first is 1 to 9, and a reason that may be absent
-// (RFC 9112, section 4; some servers leave out the space before an empty reason too).
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: (.*))?$/
+// (RFC 9112, section 4; some servers leave out the space before an empty reason too). Then field lines: a token, a colon
+// right behind it, and a value without control characters (section 5), which also leaves no room for obsolete folding.
+const WELL_FORMED =
+  // oxlint-disable-next-line no-control-regex
+  /^HTTP\/1\.[01] [1-9]\d\d(?: [^\0-\x08\x0a-\x1f\x7f]*)?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\0-\x08\x0a-\x1f\x7f]*\r\n)*$/
+const STATUS_LINE = /^HTTP\/1\.[01] [1-9]\d\d(?: .*)?$/
+/** Where the status, and the reason, begin. */
+const STATUS_AT = 'HTTP/1.1 '.length
+const REASON_AT = STATUS_AT + '200 '.length
 // Control characters other than tab are never part of a head's lines (RFC 9110, section 5.5).
 // oxlint-disable-next-line no-control-regex
 export const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
@@ -38,18 +50,13 @@ const DIGITS = /^\d{1,15}$/
 const MAX_FIELDS = 1000
 const KEEP_ALIVE_TIMEOUT = /(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*"?(\d{1,9})/i
 
-/** By length, for a cheap first look. */
-const CONNECTION_ONLY: ReadonlyArray<ReadonlySet<string> | undefined> = byLength(HOP_BY_HOP)
-
-function byLength(names: readonly string[]): Array<Set<string> | undefined> {
-  const sets: Array<Set<string> | undefined> = []
-  for (const name of names) (sets[name.length] ??= new Set()).add(name)
-  return sets
-}
+const CONNECTION_ONLY = new FieldNames(HOP_BY_HOP)
+/** Answers are told apart by these: they say where one ends, or are ours to write. */
+const LOOKED_AT = new FieldNames([...HOP_BY_HOP, 'content-length', 'date', REQUEST_ID, EXPLAIN])
 
 /** Whether a field concerns one connection only; `name` in any case. */
 export function isHopByHop(name: string): boolean {
-  return CONNECTION_ONLY[name.length]?.has(name.toLowerCase()) === true
+  return CONNECTION_ONLY.has(name)
 }
 
 /** The field names that a Connection field lists, in lower case. */
@@ -81,57 +88,52 @@ const CONTENT_LENGTH: ReadonlySet<string> = new Set(['content-length'])
 /** What a Connection field means for the connection itself and whether it lists fields besides. */
 const ONLY_PERSISTENCE = /^(?:close|keep-alive)$/i
 
-class Collector {
-  readonly fields: string[] = []
+/** What is noted of a head while it is read. */
+class Notes {
   connection = ''
   transferEncoding: string | undefined
   contentLength: string | undefined
   keepAlive = ''
   upgrade = ''
   trailer = ''
+  dated = false
   problem: string | undefined
 
-  /** Takes one field line; false when it must be refused. */
-  add(line: string): boolean {
-    const colon = line.indexOf(':')
-    if (colon < 1) return this.refuse('a field line without a name')
-    const name = line.slice(0, colon)
-    // Also refuses obsolete folding (a line that begins with a space) and spaces before the colon.
-    if (!TOKEN.test(name)) return this.refuse('an invalid field name')
-    const value = trim(line, colon + 1)
-    if (CONNECTION_ONLY[name.length] !== undefined || name.length === 14) {
-      const lower = name.toLowerCase()
-      if (lower === 'content-length') {
-        if (this.contentLength !== undefined) return this.refuse('more than one Content-Length')
-        if (!DIGITS.test(value)) return this.refuse('an invalid Content-Length')
+  /** Notes what a field of interest says. @returns whether it is passed on */
+  take(name: string, value: string): boolean {
+    switch (name) {
+      case 'content-length':
+        if (this.contentLength !== undefined) this.problem = 'more than one Content-Length'
+        else if (!DIGITS.test(value)) this.problem = 'an invalid Content-Length'
         this.contentLength = value
-      } else if (isHopByHop(lower)) {
-        if (lower === 'connection') this.connection = this.connection === '' ? value : `${this.connection},${value}`
-        else if (lower === 'keep-alive') this.keepAlive = value
-        else if (lower === 'upgrade') this.upgrade = value
-        else if (lower === 'trailer') this.trailer = this.trailer === '' ? value : `${this.trailer}, ${value}`
-        else if (lower === 'transfer-encoding') {
-          if (this.transferEncoding !== undefined) return this.refuse('more than one Transfer-Encoding')
-          this.transferEncoding = value
-        }
         return true
-      }
+      case 'date':
+        this.dated = true
+        return true
+      case 'transfer-encoding':
+        if (this.transferEncoding !== undefined) this.problem = 'more than one Transfer-Encoding'
+        this.transferEncoding = value
+        return false
+      case 'connection':
+        this.connection = this.connection === '' ? value : `${this.connection},${value}`
+        return false
+      case 'trailer':
+        this.trailer = this.trailer === '' ? value : `${this.trailer}, ${value}`
+        return false
+      case 'keep-alive':
+        this.keepAlive = value
+        return false
+      case 'upgrade':
+        this.upgrade = value
+        return false
+      default:
+        return !LOOKED_AT.has(name)
     }
-    // Two entries a field.
-    if (this.fields.length >= 2 * MAX_FIELDS) return this.refuse('too many fields')
-    this.fields.push(name, value)
-    return true
-  }
-
-  refuse(problem: string): false {
-    this.problem = problem
-    return false
   }
 }
 
-/** The text from `start` on without optional white space around it (RFC 9110, section 5.6.3). */
-export function trim(line: string, start: number): string {
-  let end = line.length
+/** The text from `start` to `end` without optional white space around it (RFC 9110, section 5.6.3). */
+export function trim(line: string, start: number, end = line.length): string {
   while (start < end && isBlank(line.charCodeAt(start))) start++
   while (end > start && isBlank(line.charCodeAt(end - 1))) end--
   return line.slice(start, end)
@@ -141,29 +143,84 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09
 }
 
+/** Names and values in turn. @param lines as in a head that was read */
+export function fieldsOf(lines: string): string[] {
+  const fields: string[] = []
+  for (let at = 0; at < lines.length;) {
+    const colon = lines.indexOf(':', at)
+    const end = lines.indexOf('\r\n', colon)
+    fields.push(lines.slice(at, colon), lines.slice(colon + 2, end))
+    at = end + 2
+  }
+  return fields
+}
+
+/** The opposite. */
+export function linesOf(fields: readonly string[]): string {
+  let lines = ''
+  for (let i = 0; i + 1 < fields.length; i += 2) lines += `${fields[i]}: ${fields[i + 1]}\r\n`
+  return lines
+}
+
+function linesWithout(lines: string, names: ReadonlySet<string>): string {
+  return linesOf(withoutFields(fieldsOf(lines), names))
+}
+
 /**
- * Reads a response head.
+ * Reads a response head. Its lines are not taken apart, but for the few that matter here: what a client gets is, most
+ * often, what came.
  *
- * @param text the head as latin1, from its first byte up to, not including, the empty line
+ * @param text the head as latin1: all of its lines, each with its end, but not the empty one
  * @param method the request's method: the answer to HEAD has no body
  * @returns the head, or what is wrong with it
  */
 export function parseResponseHead(text: string, method: string): ResponseHead | string {
+  if (!WELL_FORMED.test(text)) return problemOf(text)
+  const notes = new Notes()
+  const status = Number(text.slice(STATUS_AT, STATUS_AT + 3))
   let end = text.indexOf('\r\n')
-  if (end === -1) end = text.length
-  const statusLine = STATUS_LINE.exec(text.slice(0, end))
-  if (statusLine === null) return 'an invalid status line'
-  const reason = statusLine[3] ?? ''
-  if (CONTROL.test(reason)) return 'a control character in the status line'
-  const collector = new Collector()
-  for (let start = end + 2; start < text.length; start = end + 2) {
-    end = text.indexOf('\r\n', start)
-    if (end === -1) end = text.length
-    const line = text.slice(start, end)
-    if (CONTROL.test(line)) return 'a control character in a field'
-    if (!collector.add(line)) return collector.problem ?? 'an invalid field'
+  const reason = text.slice(REASON_AT, Math.max(REASON_AT, end))
+  let lines = ''
+  /** Up to where lines are passed on as they are, not yet noted down. */
+  let kept = end + 2
+  let count = 0
+  for (let start = kept; start < text.length; start = end + 2) {
+    const colon = text.indexOf(':', start)
+    end = text.indexOf('\r\n', colon)
+    if (++count > MAX_FIELDS) return 'too many fields'
+    let passes = true
+    if (LOOKED_AT.mayHave(colon - start, text.charCodeAt(start))) {
+      passes = notes.take(text.slice(start, colon).toLowerCase(), trim(text, colon + 1, end))
+      if (notes.problem !== undefined) return notes.problem
+    }
+    if (passes && isTidy(text, colon, end)) continue
+    lines += text.slice(kept, start)
+    if (passes) lines += `${text.slice(start, colon)}: ${trim(text, colon + 1, end)}\r\n`
+    kept = end + 2
   }
-  return frame(Number(statusLine[2]), reason, statusLine[1] === '1', method, collector)
+  lines += text.slice(kept)
+  return frame(status, reason, text.charCodeAt(STATUS_AT - 2) === 0x31, method, lines, notes)
+}
+
+/** Whether a value stands behind one space, with nothing behind it. */
+function isTidy(text: string, colon: number, end: number): boolean {
+  if (text.charCodeAt(colon + 1) !== 0x20) return false
+  return end === colon + 2 || (!isBlank(text.charCodeAt(colon + 2)) && !isBlank(text.charCodeAt(end - 1)))
+}
+
+/** What is wrong with a head that is not well-formed. */
+function problemOf(text: string): string {
+  const [first = '', ...lines] = text.split('\r\n')
+  if (!STATUS_LINE.test(first)) return 'an invalid status line'
+  if (CONTROL.test(first)) return 'a control character in the status line'
+  for (const line of lines) {
+    const colon = line.indexOf(':')
+    if (CONTROL.test(line)) return 'a control character in a field'
+    if (line !== '' && colon < 1) return 'a field line without a name'
+    // Also obsolete folding (a line that begins with a space) and spaces before the colon.
+    if (line !== '' && !TOKEN.test(line.slice(0, colon))) return 'an invalid field name'
+  }
+  return 'an invalid head'
 }
 
 function frame(
@@ -171,7 +228,8 @@ function frame(
   reason: string,
   http11: boolean,
   method: string,
-  seen: Collector,
+  passed: string,
+  seen: Notes,
 ): ResponseHead | string {
   const { connection, transferEncoding, contentLength } = seen
   if (transferEncoding !== undefined) {
@@ -180,11 +238,16 @@ function frame(
     if (!http11) return 'Transfer-Encoding in an HTTP/1.0 response'
     if (transferEncoding.toLowerCase() !== 'chunked') return 'an unknown Transfer-Encoding'
   }
-  let fields = seen.fields
+  let lines = passed
+  let { dated } = seen
   let persistent = http11
   if (connection !== '') {
     const options = connection.toLowerCase()
-    if (!ONLY_PERSISTENCE.test(options)) fields = withoutFields(fields, listedFields(options))
+    if (!ONLY_PERSISTENCE.test(options)) {
+      const listed = listedFields(options)
+      lines = linesWithout(lines, listed)
+      dated &&= !listed.has('date')
+    }
     if (/(?:^|[ \t,])close(?:$|[ \t,])/.test(options)) persistent = false
     else if (!http11) persistent = /(?:^|[ \t,])keep-alive(?:$|[ \t,])/.test(options)
   }
@@ -195,8 +258,7 @@ function frame(
     // Who announces a body where none may be could send one too: it would be read as the next answer.
     if (method !== 'HEAD' && (length > 0 || transferEncoding !== undefined)) persistent = false
     // RFC 9110, section 8.6: never in an answer with 1xx or 204; with 304 it tells of the stored one.
-    if (contentLength !== undefined && status !== 304 && method !== 'HEAD')
-      fields = withoutFields(fields, CONTENT_LENGTH)
+    if (contentLength !== undefined && status !== 304 && method !== 'HEAD') lines = linesWithout(lines, CONTENT_LENGTH)
   } else if (transferEncoding !== undefined) framing = 'chunked'
   else if (contentLength !== undefined) framing = 'length'
   else framing = 'close'
@@ -204,7 +266,8 @@ function frame(
   return {
     status,
     reason,
-    fields,
+    lines,
+    dated,
     framing,
     length,
     reusable: persistent && framing !== 'close',

@@ -2,12 +2,13 @@
  * What differs between the versions of HTTP in how an answer is written to a client. Everything else about an exchange
  * is the same for both.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ServerResponse, type IncomingMessage } from 'node:http'
 import { constants, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 
 import { FORBIDDEN_IN_HTTP2 } from '../errors.ts'
 import { AttemptError } from './failure.ts'
 import { isGone, reset } from './peer.ts'
+import type { ResponseHead } from './response-head.ts'
 
 export type Trailers = Array<[name: string, value: string]>
 
@@ -17,6 +18,14 @@ export interface Wire {
   /** Whether the callback of a write comes when nothing needs what was written any more. */
   readonly tellsWhenWritten: boolean
   writeHead(res: ServerResponse, status: number, reason: string, fields: string[]): void
+  /** Whether an answer to this request can be written by `writeLines`. */
+  takesLines(raw: IncomingMessage, res: ServerResponse): boolean
+  /**
+   * Writes a head as it came.
+   *
+   * @param more lines of our own
+   */
+  writeLines(res: ServerResponse, head: ResponseHead, more: string): void
   /** Sends the head by itself, ahead of content that may come much later. */
   flushHead(res: ServerResponse): void
   /** Passes an interim answer on, to a client that can read it. */
@@ -37,6 +46,9 @@ const HTTP1: Wire = {
   closes: true,
   tellsWhenWritten: true,
   writeHead: (res, status, reason, fields) => void res.writeHead(status, reason, fields),
+  // HTTP/1.0 has Node decide more; and it must not be told to wait for a body that was never asked for.
+  takesLines: (raw, res) => raw.httpVersionMinor === 1 && raw.headers.expect === undefined && canStore(res),
+  writeLines: (res, head, more) => storeHead(res, head, more),
   // Not flushHeaders(): that would take the bytes of field values for UTF-8.
   flushHead: (res) => void res.write('', 'latin1'),
   inform(raw, res, status, fields) {
@@ -75,6 +87,8 @@ const HTTP2: Wire = {
     // No reason phrases here (RFC 9113, section 8.3.2).
     http2(res).writeHead(status, asObject(fields, FORBIDDEN_IN_HTTP2))
   },
+  takesLines: () => false,
+  writeLines: () => undefined,
   flushHead: () => undefined,
   inform(_raw, res, status, fields) {
     const { stream } = http2(res)
@@ -91,6 +105,37 @@ const HTTP2: Wire = {
   gone: (res) => http2(res).stream.destroyed || http2(res).stream.closed,
   // One connection for many: it is always read.
   abandoned: () => false,
+}
+
+/** What Node's own writeHead ends in. Documented nowhere, though the same for as long as there has been one. */
+interface Storing extends ServerResponse {
+  _hasBody: boolean
+  _storeHeader(head: string): void
+}
+
+/** Not where someone has put a function in writeHead's place to see what it is given. */
+function canStore(res: ServerResponse): res is Storing {
+  return Reflect.get(res, 'writeHead') === WRITE_HEAD && '_storeHeader' in res && '_hasBody' in res
+}
+
+const WRITE_HEAD: unknown = Reflect.get(ServerResponse.prototype, 'writeHead')
+
+/**
+ * Node's writeHead looks at each field anew, which takes as long as reading the whole head here did. It is told instead
+ * what it would have found; whether the connection is kept, and whether content is sent in chunks, it decides itself.
+ */
+function storeHead(res: ServerResponse, { status, reason, lines, dated, framing }: ResponseHead, more: string): void {
+  if (!canStore(res)) throw new TypeError('not a response of Node')
+  res.statusCode = status
+  res.statusMessage = reason
+  if (dated) res.sendDate = false
+  const { _hasBody: bodied } = res
+  /* oxlint-disable no-underscore-dangle -- Node's names */
+  // Else it would add a length, or chunks, to the length that is among the lines.
+  if (framing === 'length' || framing === 'none') res._hasBody = false
+  res._storeHeader(`HTTP/1.1 ${status} ${reason}\r\n${lines}${more}`)
+  if (framing === 'length') res._hasBody = bodied
+  /* oxlint-enable no-underscore-dangle */
 }
 
 export function wireOf(raw: IncomingMessage): Wire {

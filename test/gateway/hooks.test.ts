@@ -191,3 +191,22 @@ void test('HH-17 another Expect, and CONNECT: refused in our form', async (t) =>
   isError(t, await ask(t, gateway.port, 'CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n'), 'SLUICE_BAD_REQUEST')
   t.equal(server.requests.length, 0)
 })
+
+void test('who puts a function in the place of writeHead sees what is written', async (t) => {
+  const server = await answering(t, ok('ok', ['X-A: 1']))
+  const seen: unknown[] = []
+  const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
+    app.addHook('onRequest', (_request, { raw }, next) => {
+      const writeHead: unknown = Reflect.get(raw, 'writeHead')
+      Reflect.set(raw, 'writeHead', (...args: unknown[]) => {
+        seen.push(...args)
+        return typeof writeHead === 'function' ? Reflect.apply(writeHead, raw, args) : undefined
+      })
+      next()
+    })
+  })
+  const answer = await ask(t, gateway.port, get())
+  t.match(answer, { status: 200, complete: true })
+  t.same(valuesOf(answer, 'x-a'), ['1'])
+  t.match(seen, [200, 'OK', ['X-A', '1']])
+})

@@ -10,6 +10,7 @@ import { ChunkedDecoder } from '../../src/transport/chunked.ts'
 import { Connections } from '../../src/transport/connections.ts'
 import type { AttemptError } from '../../src/transport/failure.ts'
 import {
+  fieldsOf,
   isHopByHop,
   listedFields,
   parseResponseHead,
@@ -55,8 +56,8 @@ class Reader extends BareGet {
     if (this.#head !== undefined) this.onWhole(this.#head, this.#content)
   }
 
-  override onWhole({ status, reason, fields }: ResponseHead, content: string): void {
-    this.#done({ status, reason, fields, content })
+  override onWhole({ status, reason, lines }: ResponseHead, content: string): void {
+    this.#done({ status, reason, fields: fieldsOf(lines), content })
   }
 
   override onFailure(_error: AttemptError): void {
@@ -105,7 +106,7 @@ function withoutSurplus(text: string): Buffer {
   const wire = bytesOf(text)
   for (let start = 0; ;) {
     const end = wire.indexOf('\r\n\r\n', start) + 4
-    const head = parseResponseHead(wire.toString('latin1', start, end - 4), 'GET')
+    const head = parseResponseHead(wire.toString('latin1', start, end - 2), 'GET')
     if (typeof head === 'string') throw new Error(head)
     const { status, framing, length } = head
     if (framing === 'close') return wire
