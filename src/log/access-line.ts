@@ -18,9 +18,18 @@ const PROCESS = `"pid":${process.pid},"hostname":${quote(hostname())}`
 /** For a client that left before it had an answer; nginx made it so. */
 const CLIENT_GONE = 499
 
+/** The part that is the same for all lines of a millisecond. */
+let stamp = ''
+let stampedAt = 0
+
 /** A whole line, as pino would write it. */
 export function lineOf(level: number, fields: string, message: string): string {
-  return `{"level":${level},"time":${Date.now()},${PROCESS},${fields},"msg":"${message}"}\n`
+  const now = Date.now()
+  if (now !== stampedAt) {
+    stampedAt = now
+    stamp = `,"time":${now},${PROCESS},`
+  }
+  return `{"level":${level}${stamp}${fields},"msg":"${message}"}\n`
 }
 
 /** The members of an object, without its braces. */
@@ -29,12 +38,14 @@ export function exchangeFields(exchange: Exchange, access: AccessSettings, ms: n
   const status = outcome === 'aborted' ? CLIENT_GONE : res.statusCode
   const bytesOut = outcome === 'refused' ? ownBytes(exchange.reply, exchange.method) : exchange.bytesOut
   const trace = exchange.trace === undefined ? '' : `"traceId":"${exchange.trace.traceId}",`
+  const peer = quote(exchange.peer.ip)
+  const client = exchange.ip === exchange.peer.ip ? peer : quote(exchange.ip)
   let fields =
-    `"requestId":${quote(request.id)},${trace}"client":${quote(exchange.ip)},"peer":${quote(exchange.peer.ip)}` +
+    `"requestId":${quote(request.id)},${trace}"client":${client},"peer":${peer}` +
     `,"method":"${exchange.method}","path":${quote(exchange.path + shown(exchange.query, access.query))}` +
     `,"status":${status},"outcome":"${outcome}"` +
-    `,"route":${quote(forwarding.route)},"pool":${quote(forwarding.pool.name)}`
-  if (attempt !== undefined) fields += `,"backend":${quote(attempt.lease.member.id)}`
+    `,"route":${quoteName(forwarding.route)},"pool":${quoteName(forwarding.pool.name)}`
+  if (attempt !== undefined) fields += `,"backend":${quoteName(attempt.lease.member.id)}`
   fields += `,"attempts":${exchange.attempts},"tries":[${triesOf(exchange)}]`
   fields += `,"bytesIn":${body?.bytes ?? 0},"bytesOut":${bytesOut}`
   if (attempt !== undefined) {
@@ -83,7 +94,7 @@ function triesOf(exchange: Exchange): string {
 
 function writtenTry({ backend, outcome, ms }: Try): string {
   const how = typeof outcome === 'string' ? `"${outcome}"` : (outcome ?? null)
-  return `{"backend":${quote(backend)},"outcome":${how},"ms":${ms}}`
+  return `{"backend":${quoteName(backend)},"outcome":${how},"ms":${tenths(ms)}}`
 }
 
 /** The length of an answer that no backend gave. */
@@ -91,8 +102,28 @@ function ownBytes(reply: FastifyReply, method: string): number {
   return method === 'HEAD' || !reply.raw.headersSent ? 0 : Number(reply.getHeader('content-length') ?? 0)
 }
 
-function tenths(ms: number): number {
-  return Math.round(ms * 10) / 10
+/** Most are below, and a number takes as long to become text as ten words to be joined. */
+const TENTHS = Array.from({ length: 2000 }, (_, tenth) => String(tenth / 10))
+
+/** Milliseconds, with one digit behind the point. */
+function tenths(ms: number): string {
+  const rounded = Math.round(ms * 10)
+  return TENTHS[rounded] ?? String(rounded / 10)
+}
+
+/** More than a configuration has; what reloads leave behind is forgotten with the rest. */
+const MOST_NAMES = 50_000
+const quotedNames = new Map<string, string>()
+
+/** A name out of the configuration, which comes again and again. */
+function quoteName(name: string): string {
+  let quoted = quotedNames.get(name)
+  if (quoted === undefined) {
+    quoted = quote(name)
+    if (quotedNames.size >= MOST_NAMES) quotedNames.clear()
+    quotedNames.set(name, quoted)
+  }
+  return quoted
 }
 
 function shown(query: string, how: QueryInLog): string {
