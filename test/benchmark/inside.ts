@@ -1,6 +1,6 @@
 /** Sluice beside itself, one thing apart: `npm run bench -- routes`, `-- protection` and `-- observability`. */
-import { CHECK_PATH, SMALL } from './cases.ts'
-import { compare } from './compare.ts'
+import { CHECK_PATH, SMALL, type Case } from './cases.ts'
+import { compare, type Row } from './compare.ts'
 import { Load } from './load-client.ts'
 import { sized, type Options, type Report } from './options.ts'
 import { startBackends, startPeer, type Peer, type Running } from './processes.ts'
@@ -52,15 +52,42 @@ export async function startPeers(peers: readonly Peer[], ports: readonly number[
 export async function inside(peers: readonly Peer[], options: Options, report: Report): Promise<Found> {
   const backends = await startBackends()
   const load = new Load()
-  const running = await startPeers(peers, backends.ports)
+  const each = sized(SMALL, options)
+  let rows: readonly Row[] = []
   try {
-    const each = sized(SMALL, options)
-    const found = { case: each, rounds: options.rounds, rows: await compare(running, each, options.rounds, load) }
-    report.add(describe(found, 3))
-    return found
+    for (let start = 0; start < options.starts; start++) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other: they share two cores
+      rows = together(rows, await once(peers, backends.ports, each, options.rounds, load))
+    }
   } finally {
-    await Promise.all(running.map((proxy) => proxy.stop()))
     load.stop()
     backends.stop()
   }
+  const found = { case: each, rounds: options.rounds * options.starts, rows }
+  report.add(describe(found, 3))
+  return found
+}
+
+async function once(
+  peers: readonly Peer[],
+  ports: readonly number[],
+  each: Case,
+  rounds: number,
+  load: Load,
+): Promise<readonly Row[]> {
+  const running = await startPeers(peers, ports)
+  try {
+    return await compare(running, each, rounds, load)
+  } finally {
+    await Promise.all(running.map((proxy) => proxy.stop()))
+  }
+}
+
+/** The samples of some starts and of one more. */
+function together(before: readonly Row[], rows: readonly Row[]): readonly Row[] {
+  return rows.map((row) => {
+    const same = before.find(({ name }) => name === row.name)
+    if (same === undefined) return row
+    return { ...row, samples: [...same.samples, ...row.samples], failure: same.failure ?? row.failure }
+  })
 }

@@ -6,6 +6,8 @@ import type { Case } from './cases.ts'
 
 export interface Options {
   readonly rounds: number
+  /** How many times the proxies are started anew; those that are compared beside each other only. */
+  readonly starts: number
   readonly quick: boolean
   /** Names of proxies; empty for all. */
   readonly only: readonly string[]
@@ -21,6 +23,7 @@ export function options(args: readonly string[], rounds: number): Options {
     args: [...args],
     options: {
       rounds: { type: 'string' },
+      starts: { type: 'string', default: '1' },
       quick: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
       case: { type: 'string', default: '' },
@@ -31,6 +34,7 @@ export function options(args: readonly string[], rounds: number): Options {
   })
   return {
     rounds: values.rounds === undefined ? (values.quick ? 1 : rounds) : whole('rounds', values.rounds),
+    starts: whole('starts', values.starts),
     quick: values.quick,
     only: names(values.only),
     cases: names(values.case),

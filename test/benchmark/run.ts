@@ -14,6 +14,8 @@
  * Options of the first five:
  *
  *   --rounds 9 --quick                more rounds, or a tenth of everything, to see that it works
+ *   --starts 6                        all of it so many times, with processes of their own: two starts of the same
+ *                                     program can differ by a third (routes, protection, observability)
  *   --only sluice,nginx               these proxies (peers)
  *   --case small,get-1m               these cases (peers) or sections (growth)
  *   --connections 16                  instead of each case's own
