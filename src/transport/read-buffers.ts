@@ -4,8 +4,8 @@
  * to be mapped and in garbage.
  */
 
-/** As much as is read at once. */
-export const READ_SIZE = 65_536
+/** As much as is read at once: an answer of 64 KiB with its head, for which another read and write cost a fifth. */
+export const READ_SIZE = 131_072
 /** What downloads at work need at a time; what is more is left to the collector. */
 const KEPT = 32
 
