@@ -82,6 +82,7 @@ const LINGER_MS = 1000
 
 /** Fields of an answer that only we write. */
 const OURS: ReadonlySet<string> = new Set([REQUEST_ID, EXPLAIN])
+const PLAIN = /^[ -~]*$/
 /** A name or an address, and a port up to 65535. */
 export const HOST =
   /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?$/i
@@ -167,6 +168,8 @@ export class Exchange implements RequestInfo {
     this.upgrade = upgradeOf(this.raw)
     this.idempotent = IDEMPOTENT.has(this.raw.method ?? '')
     this.throughHooks = throughHooks
+    // An application makes ids in its own way, and this one becomes a line of both heads.
+    if (!PLAIN.test(request.id)) throw new SluiceError('SLUICE_BAD_REQUEST')
     if (leavesPrefix(target.path, forwarding.prefix)) throw new SluiceError('SLUICE_BAD_REQUEST')
     const { via } = this.raw.headers
     if (via !== undefined && context.via !== '' && namesIn(via, context.via)) throw new SluiceError('SLUICE_LOOP')

@@ -210,3 +210,17 @@ void test('who puts a function in the place of writeHead sees what is written', 
   t.same(valuesOf(answer, 'x-a'), ['1'])
   t.match(seen, [200, 'OK', ['X-A', '1']])
 })
+
+void test('an id that an application makes cannot become a line of a head', async (t) => {
+  const server = await backend(t)
+  const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
+    app.addHook('onRequest', (request, _reply, next) => {
+      request.id = 'a\r\nX-Admin: yes'
+      next()
+    })
+  })
+  const answer = await ask(t, gateway.port, get())
+  t.ok(answer.status >= 400, String(answer.status))
+  t.same(valuesOf(answer, 'x-admin'), [])
+  t.equal(server.requests.length, 0)
+})
