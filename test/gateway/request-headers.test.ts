@@ -132,3 +132,17 @@ void test('FR-12 names with underscores cannot pass for framing or identity', as
     ['x_other_name'],
   )
 })
+
+void test('no control character of a client reaches a backend: Node refuses each of them', async (t) => {
+  const server = await backend(t)
+  const { port } = await gatewayTo(t, [server])
+  const codes = [...Array.from({ length: 0x20 }, (_, code) => code), 0x7f]
+  await inTurn(codes, async (code) => {
+    const character = String.fromCharCode(code)
+    // A tab is white space in a value; CR and LF alone are no line end.
+    const value = code === 0x09 ? '' : `GET / HTTP/1.1\r\nHost: a\r\nX-A: b${character}c\r\n\r\n`
+    const requests = [`GET /a${character}b HTTP/1.1\r\nHost: a\r\n\r\n`, value].filter((request) => request !== '')
+    await inTurn(requests, async (request) => t.equal((await ask(t, port, request)).status, 400, String(code)))
+  })
+  t.equal(server.requests.length, 0)
+})
