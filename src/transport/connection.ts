@@ -118,8 +118,6 @@ const MAX_INTERIM = 16
 const SHORT_CONTENT = 16_384
 /** From this size on a read is not copied: where much flows, a buffer of its own is worth its memory. */
 const LARGE_READ = 16_384
-/** The same in a tunnel, which may be silent for an hour behind a message: only a stream fills a buffer that far. */
-const STREAM_READ = 65_536
 /** How long a tunnel is silent before the system asks whether the other end is still there. */
 export const PROBE_AFTER_MS = 60_000
 /** How long an answer may take that a backend sent before it closed. */
@@ -346,7 +344,8 @@ export class Connection {
 
   /** Where the next read goes. Asked for right behind each read. */
   #buffer(): Buffer {
-    const large = this.#state === TUNNEL ? STREAM_READ : LARGE_READ
+    // A tunnel may be silent for an hour behind a message: only one that fills the buffer is worth one of its own.
+    const large = this.#state === TUNNEL ? READ_SIZE : LARGE_READ
     if (this.#state < CONTENT || this.#lastRead < large) {
       this.#dropOwn()
       return SHARED
