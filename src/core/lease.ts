@@ -14,9 +14,10 @@ export type Verdict = 'success' | 'failure' | 'unreachable' | 'ignored'
 /** How an attempt ended: whole answer sent, no answer, an answer cut off by the backend, or the client left. */
 export type AttemptEnd = 'answered' | 'failed' | 'broken' | 'aborted'
 
-/** Who wants to know how attempts went; the pool, which passes it on to its algorithm. */
+/** Who wants to know how attempts went and when they ended; the pool, which passes it on to its algorithm. */
 export interface Learner {
   learn(member: Member, responseMs: number, verdict: 'success' | 'failure'): void
+  released(member: Member): void
 }
 
 /** Who watches how a member's attempts go, and may let only some of them in. */
@@ -98,5 +99,6 @@ export class Lease {
     this.#end = end
     if (this.#verdict === undefined) this.settle('ignored', 0, 0)
     this.member.inFlight -= 1
+    this.#learner.released(this.member)
   }
 }

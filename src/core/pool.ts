@@ -79,9 +79,8 @@ export class Pool {
    * same backend twice for one exchange.
    */
   acquire(request: RequestInfo, tried?: ReadonlySet<Backend>): Lease | undefined {
-    const list = tried === undefined || tried.size === 0 ? this.#candidates : this.#untried(tried)
-    if (list.length === 0) return undefined
-    const member = this.#pick(list, request)
+    const again = tried !== undefined && tried.size > 0
+    const member = again ? this.#pickAnother(request, tried) : this.#pick(this.#candidates, request)
     return member === undefined ? undefined : new Lease(member, this)
   }
 
@@ -89,6 +88,15 @@ export class Pool {
   learn(member: Member, responseMs: number, verdict: 'success' | 'failure'): void {
     try {
       this.#algorithm.learn?.(member, responseMs, verdict)
+    } catch (error) {
+      this.#report(error)
+    }
+  }
+
+  /** For leases: an attempt has ended. */
+  released(member: Member): void {
+    try {
+      this.#algorithm.released?.(member)
     } catch (error) {
       this.#report(error)
     }
@@ -165,9 +173,10 @@ export class Pool {
     if (wasCandidate) this.#refresh()
   }
 
-  #pick(list: readonly Member[], request: RequestInfo): Member | undefined {
+  #pick(list: readonly Member[], request: RequestInfo, tried?: ReadonlySet<Backend>): Member | undefined {
+    if (list.length === 0) return undefined
     try {
-      const picked: unknown = this.#algorithm.pick(list, request)
+      const picked: unknown = this.#algorithm.pick(list, request, tried)
       if (Member.isOn(this.#candidates, picked) && (list === this.#candidates || list.includes(picked))) return picked
       throw new TypeError(`The algorithm of pool "${this.name}" picked something that is not a candidate`)
     } catch (error) {
@@ -177,17 +186,23 @@ export class Pool {
     return list[this.#turn]
   }
 
+  /**
+   * Most often a second pick is another one anyway. Only when it is not, a list without those who were tried is made:
+   * an algorithm derives from a list what it needs, twice then, which among thousands takes a millisecond.
+   */
+  #pickAnother(request: RequestInfo, tried: ReadonlySet<Backend>): Member | undefined {
+    const untried = (member: Member): boolean => !tried.has(member)
+    if (!this.#candidates.some(untried)) return undefined
+    const picked = this.#pick(this.#candidates, request, tried)
+    if (picked !== undefined && untried(picked)) return picked
+    return this.#pick(Object.freeze(this.#candidates.filter(untried)), request)
+  }
+
   #report(error: unknown): void {
     const now = this.#clock.now()
     if (now - this.#reportedAt < REPORT_EVERY_MS) return
     this.#reportedAt = now
     this.#onAlgorithmError(error)
-  }
-
-  /** The only list made for a request: a second attempt is rare, and its candidates are its own. */
-  #untried(tried: ReadonlySet<Backend>): readonly Member[] {
-    const rest = this.#candidates.filter((member) => !tried.has(member))
-    return rest.length === this.#candidates.length ? this.#candidates : Object.freeze(rest)
   }
 
   #refresh(): void {

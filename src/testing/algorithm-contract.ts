@@ -89,6 +89,8 @@ class Suite {
     for (const list of [all, fewer, all]) this.#checkShares(list, this.#run(algorithm, list, PICKS))
     const many = candidates(Array.from({ length: 50 }, () => 2))
     this.#checkShares(many, this.#run(algorithm, many, PICKS))
+    const crowd = candidates(Array.from({ length: 200 }, (_, index) => 1 + (index % 3)))
+    this.#checkShares(crowd, this.#run(algorithm, crowd, 3 * PICKS))
   }
 
   newcomer(): void {
@@ -120,8 +122,12 @@ class Suite {
       if (n === 500) pool.setWeight('A', 0)
       const lease = pool.acquire(this.#request(n))
       if (lease === undefined || lease.member.weight === 0) errors.push('no lease, or one on a backend without weight')
-      lease?.settle('success', 1, 0)
-      lease?.release('answered')
+      const another = lease === undefined ? undefined : pool.acquire(this.#request(n), new Set([lease.member]))
+      if (another !== undefined && another.member === lease?.member) errors.push('a second attempt at the same backend')
+      for (const each of [lease, another]) {
+        each?.settle('success', 1, 0)
+        each?.release('answered')
+      }
     }
     this.#t.ok(errors.length === 0, `in a pool, weight 0 gets nothing and nothing fails: ${errors[0] ?? ''}`)
   }
@@ -151,7 +157,7 @@ class Suite {
       const picked = algorithm.pick(list, asking)
       picks.push(picked.id)
       if (said !== undefined) mistakes.push(...wrongIn(said, list, picked).map((mistake) => `at ${n} ${mistake}`))
-      live(n, picked, all, clock)
+      live(n, picked, all, clock, algorithm)
       algorithm.learn?.(picked, picked.id === 'C' ? 200 : 4 + (n % 5), n % 11 === 0 ? 'failure' : 'success')
     }
     return { picks, mistakes }
@@ -192,10 +198,13 @@ function listsOf(all: readonly Member[], round = 0): ReadonlyArray<readonly Memb
 }
 
 /** What becomes of requests: some end at once, some late; and now and then a backend falls silent. */
-function live(n: number, picked: Member, all: readonly Member[], clock: VirtualClock): void {
+function live(n: number, picked: Member, all: readonly Member[], clock: VirtualClock, algorithm: Algorithm): void {
   if (n % 3 > 0) picked.inFlight += 1
   const other = all[n % all.length]
-  if (other !== undefined && other.inFlight > 0 && n % 3 > 0) other.inFlight -= 1
+  if (other !== undefined && other.inFlight > 0 && n % 3 > 0) {
+    other.inFlight -= 1
+    algorithm.released?.(other)
+  }
   if (n % 40 === 30) picked.silentSince = clock.now()
   if (n % 40 === 10) for (const member of all) member.silentSince = undefined
   clock.advance(n % 5 === 0 ? 60 : 1)

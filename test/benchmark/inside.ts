@@ -53,12 +53,10 @@ export async function inside(peers: readonly Peer[], options: Options, report: R
   const backends = await startBackends()
   const load = new Load()
   const each = sized(SMALL, options)
-  let rows: readonly Row[] = []
+  const { ports } = backends
+  let rows: readonly Row[]
   try {
-    for (let start = 0; start < options.starts; start++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other: they share two cores
-      rows = together(rows, await once(peers, backends.ports, each, options.rounds, load))
-    }
+    rows = await overStarts(options.starts, () => oneStart(peers, ports, each, options.rounds, load))
   } finally {
     load.stop()
     backends.stop()
@@ -68,7 +66,7 @@ export async function inside(peers: readonly Peer[], options: Options, report: R
   return found
 }
 
-async function once(
+async function oneStart(
   peers: readonly Peer[],
   ports: readonly number[],
   each: Case,
@@ -81,6 +79,16 @@ async function once(
   } finally {
     await Promise.all(running.map((proxy) => proxy.stop()))
   }
+}
+
+/** The samples of all starts: one start of the same code differs from another one by more than rounds do. */
+export async function overStarts(starts: number, once: () => Promise<readonly Row[]>): Promise<readonly Row[]> {
+  let rows: readonly Row[] = []
+  for (let start = 0; start < starts; start++) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other: they share two cores
+    rows = together(rows, await once())
+  }
+  return rows
 }
 
 /** The samples of some starts and of one more. */

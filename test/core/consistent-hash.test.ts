@@ -181,6 +181,25 @@ void test('property: bounded load is never above its factor', async () => {
   )
 })
 
+void test('a second attempt goes where the key would be if the first place were gone', async (t) => {
+  const list = members(1, 2, 3, 4, 5)
+  for (const engine of ENGINES) {
+    for (const balance of [0, 1.25]) {
+      const algorithm = byPath(engine, balance)
+      const without = byPath(engine, balance)
+      algorithm.pick(list, request())
+      without.pick(list, request())
+      for (let n = 0; n < 100; n += 1) {
+        const first = algorithm.pick(list, request(n))
+        const others = list.filter((each) => each !== first)
+        const second = algorithm.pick(list, request(n), new Set([first]))
+        if (second !== without.pick(others, request(n))) t.fail(`${engine}, ${balance}: key ${n}`)
+        if (algorithm.pick(list, request(n)) !== first) t.fail(`${engine}, ${balance}: key ${n} has moved`)
+      }
+    }
+  }
+})
+
 void test('a key everybody asks for spreads; the others stay at home', async (t) => {
   const list = members(1, 1, 1, 1)
   for (const engine of ENGINES) {

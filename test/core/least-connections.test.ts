@@ -7,7 +7,12 @@ import { test } from 'tap'
 import { leastConnections } from '../../src/core/algorithms/least-connections.ts'
 import { weightedRoundRobin } from '../../src/core/algorithms/weighted-round-robin.ts'
 import { algorithmContract } from '../../src/testing/algorithm-contract.ts'
+import type { Algorithm } from '../../src/core/algorithms/algorithm.ts'
+import type { Lease } from '../../src/core/lease.ts'
+import type { Member } from '../../src/core/member.ts'
+import { Pool } from '../../src/core/pool.ts'
 import { candidates, member, members, request } from '../../src/testing/backends.ts'
+import { seededRandom } from '../../src/testing/random.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const deps = { clock: new VirtualClock(), random: () => 0 }
@@ -249,4 +254,128 @@ void test('slow: 0 is the classic algorithm, slow: 2 is stricter', async (t) => 
   const ordinary = underLoad()
   ordinary.answer(56, 100)
   t.equal(ordinary.toA(9), 3)
+})
+
+function onAlgorithmError(error: unknown): never {
+  throw error
+}
+
+function poolOf(list: readonly Member[], algorithm: Algorithm): Pool {
+  return new Pool({ name: 'many', members: list, algorithm, clock: new VirtualClock(), onAlgorithmError })
+}
+
+/** More than are looked at one by one, of these weights in turn. */
+const crowd = (...weights: number[]): Member[] =>
+  Array.from({ length: 200 }, (_, n) => member(`server-${n}`, weights[n % weights.length]))
+
+const seeded = (seed: number) => ({ clock: new VirtualClock(), random: seededRandom(seed) })
+
+void test('among many, one request at a time follows the weights, and the heavy are spread', async (t) => {
+  const list = crowd(1, 1, 1, 1, 16)
+  const [total, heavy] = [800, list.filter(({ weight }) => weight === 16)]
+  const algorithm = leastConnections(undefined, seeded(1))
+  const picks = Array.from({ length: 5 * total }, () => algorithm.pick(list, request()))
+  for (const each of list) {
+    const off = picks.filter((picked) => picked === each).length - 5 * each.weight
+    t.ok(Math.abs(off) <= 1, `${each.id} of weight ${each.weight} is off by ${off}`)
+  }
+  for (const each of heavy) {
+    const at = picks.flatMap((picked, n) => (picked === each ? [n] : []))
+    const gaps = at.slice(1).map((n, nth) => n - (at[nth] ?? 0))
+    t.ok(Math.max(...gaps) <= 2 * (total / 16) && Math.min(...gaps) >= total / 16 / 2, `${Math.min(...gaps)} to more`)
+  }
+})
+
+void test('property: among many, whoever is picked has no more than another, whatever begins and ends', async () => {
+  assert(
+    property(integer({ min: 1, max: 2 ** 30 }), integer({ min: 1, max: 400 }), (seed, most) => {
+      const random = seededRandom(seed)
+      const list = crowd(1, 2, 3, 0.5)
+      const pool = poolOf(list, leastConnections(undefined, seeded(seed)))
+      const open: Lease[] = []
+      for (let n = 0; n < 1000; n += 1) {
+        const least = Math.min(...list.map(({ inFlight, weight }) => inFlight / weight))
+        const lease = pool.acquire(request())
+        if (lease === undefined || (lease.member.inFlight - 1) / lease.member.weight !== least) return false
+        open.push(lease)
+        while (open.length > most * random()) open.splice(Math.floor(random() * open.length), 1)[0]?.release('answered')
+      }
+      return true
+    }),
+    { numRuns: 20 },
+  )
+})
+
+void test('property: among many, what it explains is what it then does', async (t) => {
+  let told = 0
+  assert(
+    property(integer({ min: 1, max: 2 ** 30 }), (seed) => {
+      const random = seededRandom(seed)
+      const { clock, ...rest } = seeded(seed)
+      const list = crowd(1, 2, 3)
+      const algorithm = leastConnections(undefined, { clock, ...rest })
+      const pool = poolOf(list, algorithm)
+      const open: Lease[] = []
+      for (let n = 0; n < 400; n += 1) {
+        if (n % 100 === 50) pool.setWeight('server-3', n % 200 === 50 ? 0 : 2)
+        if (n % 100 === 75) pool.setAvailable('server-5', n % 200 === 75)
+        const { picks } = algorithm.explain?.(pool.candidates, request()) ?? {}
+        const lease = pool.acquire(request())
+        if (lease === undefined || (picks !== undefined && picks !== lease.member)) return false
+        if (picks !== undefined) told += 1
+        const nth = list.indexOf(lease.member)
+        if (nth % 16 > 0) lease.sent(clock.now())
+        if (nth % 16 > 1) lease.settle(nth % 16 === 2 ? 'failure' : 'success', nth % 16 === 3 ? 300 : 10, clock.now())
+        open.push(lease)
+        while (open.length > 150 * random()) open.splice(Math.floor(random() * open.length), 1)[0]?.release('answered')
+        clock.advance(random() * 10)
+      }
+      return true
+    }),
+    { numRuns: 20 },
+  )
+  t.ok(told > 7000, `${told} of 8000`)
+})
+
+void test('among many, who is slow, silent or fails at once is passed over, and comes back', async (t) => {
+  const { clock, random } = seeded(4)
+  const list = crowd(1)
+  const [slow, silent, failing] = list
+  if (!slow || !silent || !failing) throw new Error('three members')
+  const algorithm = leastConnections(undefined, { clock, random })
+  for (const each of list) algorithm.learn?.(each, 20, 'success')
+  for (let n = 0; n < 8; n += 1) algorithm.learn?.(slow, 1000, 'success')
+  silent.silentSince = clock.now()
+  clock.advance(2000)
+  const round = (): string[] => list.map(() => algorithm.pick(list, request()).id)
+  algorithm.pick(list, request())
+  algorithm.learn?.(failing, 1, 'failure')
+  const first = new Set(round())
+  for (const each of [slow, silent]) t.notOk(first.has(each.id), each.id)
+  silent.silentSince = undefined
+  clock.advance(60_000)
+  const later = new Set([...round(), ...round()])
+  for (const each of [slow, silent, failing]) t.ok(later.has(each.id), each.id)
+  for (const each of list) for (let n = 0; n < 4; n += 1) algorithm.learn?.(each, 1, 'failure')
+  t.equal(new Set(round()).size, 200, 'all failing is as good as none')
+})
+
+void test('among many, turns are carried from one list to the next, and who had no weight gets one', async (t) => {
+  const list = crowd(1)
+  const pool = poolOf(list, leastConnections(undefined, seeded(5)))
+  const next = (): string => {
+    const lease = pool.acquire(request())
+    lease?.release('answered')
+    return lease?.member.id ?? ''
+  }
+  pool.setWeight('server-0', 0)
+  const first = new Set(Array.from({ length: 100 }, next))
+  pool.setAvailable('server-1', false)
+  const rest = new Set(Array.from({ length: 100 }, next))
+  const skipped = list.slice(2).filter(({ id }) => !first.has(id) && !rest.has(id))
+  t.same(skipped, [], 'who waited for its turn when the list changed has it')
+  pool.setWeight('server-0', 1)
+  pool.setAvailable('server-1', true)
+  const last = Array.from({ length: 400 }, next)
+  for (const id of ['server-0', 'server-1', 'server-2']) t.equal(last.filter((each) => each === id).length, 2, id)
 })

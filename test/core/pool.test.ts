@@ -236,6 +236,55 @@ void test('who was tried, is unavailable or was removed is no candidate either',
   t.equal(acquired(pool, new Set(b ? [b] : [])).member.id, 'C')
 })
 
+void test('a second attempt costs no list where the algorithm picks another one anyway', async (t) => {
+  const picks: Array<readonly [readonly unknown[], ReadonlySet<unknown> | undefined]> = []
+  const { pool } = setUp(members(1, 1, 1), {
+    pick: (candidates, _request, tried) => {
+      picks.push([candidates, tried])
+      return candidates.find((each) => tried === undefined || !tried.has(each)) ?? raise('nobody is left')
+    },
+  })
+  const tried = new Set<Member>()
+  for (const id of ['A', 'B', 'C']) {
+    const { member: next } = acquired(pool, tried)
+    t.equal(next.id, id)
+    tried.add(next)
+  }
+  t.equal(pool.acquire(request(), tried), undefined)
+  t.ok(
+    picks.every(([list]) => list === pool.candidates),
+    'always the list that there is',
+  )
+  t.same(
+    picks.map(([, each]) => each),
+    [undefined, tried, tried],
+    'and who was asked knows who was tried, unless nobody was',
+  )
+})
+
+void test('an algorithm is told when an attempt has ended, once, and may fail at it', async (t) => {
+  const told: Array<readonly [id: string, inFlight: number]> = []
+  const { pool, errors } = setUp(members(1), {
+    pick: ([first]) => first ?? raise('empty'),
+    released: ({ id, inFlight }) => {
+      told.push([id, inFlight])
+      if (told.length === 2) raise('cannot note it')
+    },
+  })
+  const [one, other] = [acquired(pool), acquired(pool)]
+  one.settle('success', 1, 0)
+  t.same(told, [])
+  one.release('answered')
+  one.release('aborted')
+  t.same(told, [['A', 1]])
+  other.release('aborted')
+  t.same(told, [
+    ['A', 1],
+    ['A', 0],
+  ])
+  t.match(errors, [/cannot note it/])
+})
+
 void test('an algorithm that fails to learn is reported and does no harm', async (t) => {
   const plain = roundRobin(undefined, { clock: new VirtualClock(), random: () => 0 })
   const { pool, errors } = setUp(members(1), {

@@ -37,10 +37,19 @@ export interface Algorithm {
   /**
    * Picks one of `candidates`, which is never empty, is frozen, and is the same array for as long as the set of
    * candidates and their weights stay the same: derive what a pick needs once per array, not once per pick.
+   *
+   * `tried` are those that this request has been to already; at its first attempt there is none. Where another one is
+   * just as good, it need not be looked at: whoever is picked and has been tried is not taken, but asked for again, with
+   * a list of the others.
    */
-  pick<B extends Backend>(candidates: readonly B[], request: RequestInfo): B
+  pick<B extends Backend>(candidates: readonly B[], request: RequestInfo, tried?: ReadonlySet<Backend>): B
   /** Told after each attempt how long the backend took to its response head, and how it went. */
   learn?(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void
+  /**
+   * Told after each attempt has ended, and the backend has one less in flight: for an algorithm that keeps its candidates
+   * in an order of load. Who hands picks on to another algorithm hands this on as well.
+   */
+  released?(backend: Backend): void
   /**
    * What `pick` would do now with the same arguments. It changes nothing: no turn is taken and no number drawn, so that
    * all picks after it are what they would have been without it.

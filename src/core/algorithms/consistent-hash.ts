@@ -109,16 +109,21 @@ class ConsistentHash implements Algorithm {
     this.#fallback = fallback
   }
 
-  pick<B extends Backend>(candidates: readonly B[], request: RequestInfo): B {
+  pick<B extends Backend>(candidates: readonly B[], request: RequestInfo, tried?: ReadonlySet<Backend>): B {
     const key = this.#keyOf(request)
-    if (key === undefined || key === '') return this.#fallback.pick(candidates, request)
+    if (key === undefined || key === '') return this.#fallback.pick(candidates, request, tried)
     let place = this.#place
     if (place === undefined || place.list !== candidates) this.#place = place = this.#placeFor(candidates)
+    this.#gate.tried = tried
     const seat = this.#find(murmur3(key), place, this.#gate)
     this.#failed.picked()
     const picked = candidates[place.positions[seat] ?? -1]
     if (picked === undefined) throw new Error('There is no candidate to pick from')
     return picked
+  }
+
+  released(backend: Backend): void {
+    this.#fallback.released?.(backend)
   }
 
   learn(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void {
@@ -225,6 +230,8 @@ function preferences<B extends Backend>(candidates: readonly B[], hash: number, 
 
 /** Who may take the key of a pick: who is a candidate, within its bound, and does not sit out. */
 class BoundedGate implements Gate {
+  /** Who is walked past, wherever it stands. */
+  tried: ReadonlySet<Backend> | undefined
   readonly #failed: FailedTurns
   #present: Place['present'] = []
   #avoidsFailed = false
@@ -237,7 +244,7 @@ class BoundedGate implements Gate {
 
   accepts(seat: number): boolean {
     const backend = this.#present[seat]
-    if (backend === undefined) return false
+    if (backend === undefined || this.tried?.has(backend) === true) return false
     if (this.#avoidsFailed && this.#failed.has(backend)) return false
     return this.#bound === Infinity || backend.inFlight < this.#mostOf(backend)
   }
@@ -262,8 +269,8 @@ class BoundedGate implements Gate {
   }
 
   /**
-   * Looks at every candidate: nobody tells an algorithm when a request ends. Who sits out has no part in the bound: it
-   * is there for the others to hold what is in flight.
+   * Looks at every candidate, at each pick: hash keys with a bound are for tens of backends, or hundreds. Who sits out
+   * has no part in the bound: it is there for the others to hold what is in flight.
    */
   #bind({ list, weight: whole }: Place, balance: number): void {
     const anyFailed = this.#failed.any

@@ -6,6 +6,7 @@
  * pick ahead of its share or behind it (Tijdeman, "The chairman assignment problem", 1980). Without the beginnings, by
  * deadlines alone, a heavy candidate would have all its picks in one go.
  */
+import { IndexHeap } from './index-heap.ts'
 import type { Cycle } from './turns.ts'
 
 /**
@@ -59,7 +60,7 @@ export class DeadlineCycle implements Cycle {
     // Nobody's window has begun when one left that was owed something: then whose is the next to begin.
     if (this.#ready.size === 0) this.#admit()
     const picked = this.#ready.top
-    this.#ready.dropTop()
+    this.#ready.remove(picked)
     this.#got[picked] = (this.#got[picked] ?? 0) + 1
     this.#open(picked)
     this.#picks += 1
@@ -93,7 +94,7 @@ export class DeadlineCycle implements Cycle {
 
   #admit(): void {
     const index = this.#waiting.top
-    this.#waiting.dropTop()
+    this.#waiting.remove(index)
     this.#ready.add(index)
   }
 
@@ -111,55 +112,5 @@ export class DeadlineCycle implements Cycle {
 
   #periodOf(index: number): number {
     return this.#total / (this.#weights[index] ?? 1)
-  }
-}
-
-/** Positions in a binary heap by a key that each has; among equals the first position is on top. */
-class IndexHeap {
-  readonly #keys: Float64Array
-  readonly #heap: Int32Array
-  size = 0
-
-  constructor(keys: Float64Array) {
-    this.#keys = keys
-    this.#heap = new Int32Array(keys.length)
-  }
-
-  get top(): number {
-    return this.#heap[0] ?? 0
-  }
-
-  add(index: number): void {
-    let hole = this.size
-    this.size += 1
-    while (hole > 0) {
-      const parent = (hole - 1) >>> 1
-      const above = this.#heap[parent] ?? 0
-      if (!this.#isBefore(index, above)) break
-      this.#heap[hole] = above
-      hole = parent
-    }
-    this.#heap[hole] = index
-  }
-
-  dropTop(): void {
-    this.size -= 1
-    const last = this.#heap[this.size] ?? 0
-    let hole = 0
-    for (;;) {
-      let child = 2 * hole + 1
-      if (child >= this.size) break
-      if (child + 1 < this.size && this.#isBefore(this.#heap[child + 1] ?? 0, this.#heap[child] ?? 0)) child += 1
-      const below = this.#heap[child] ?? 0
-      if (!this.#isBefore(below, last)) break
-      this.#heap[hole] = below
-      hole = child
-    }
-    this.#heap[hole] = last
-  }
-
-  #isBefore(one: number, other: number): boolean {
-    const difference = (this.#keys[one] ?? 0) - (this.#keys[other] ?? 0)
-    return difference < 0 || (difference === 0 && one < other)
   }
 }

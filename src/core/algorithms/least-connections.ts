@@ -1,7 +1,6 @@
 /**
- * Whoever has least in flight for its weight. Ties, of which idle traffic consists, are broken by smooth weighted round
- * robin, as nginx does it: one request at a time still follows the weights, where comparing in-flight + 1 would send
- * them all to the heaviest. A pick looks at every candidate.
+ * Whoever has least in flight for its weight. Ties, of which idle traffic consists, are broken by turns: one request at a
+ * time still follows the weights, where comparing in-flight + 1 would send them all to the heaviest.
  *
  * Whoever is several times slower than is typical of the pool counts for that many times what it has in flight, and the
  * request to come with it: see pace.ts. While nobody is, this is the classic algorithm.
@@ -10,10 +9,12 @@ import type { Backend } from '../backend.ts'
 import type { Algorithm, AlgorithmDependencies, AlgorithmFactory, Explanation } from './algorithm.ts'
 import { FAILED_NOTE, scoresOf } from './explaining.ts'
 import { FailedTurns } from './failed-turns.ts'
+import { LeastIndex } from './least-index.ts'
+import type { LeastOrder, Standings } from './least-order.ts'
+import { LeastScan } from './least-scan.ts'
 import { readOptions } from './options.ts'
-import { Pace, SLOWEST } from './pace.ts'
-import { SmoothCycle } from './smooth-cycle.ts'
-import { Turns } from './turns.ts'
+import { loadOf, Pace, SLOWEST } from './pace.ts'
+import { FEW } from './smooth-cycle.ts'
 
 export const leastConnections: AlgorithmFactory = (options, deps) => {
   return new LeastConnections(readSlow(readOptions(options, ['slow']).get('slow')), deps)
@@ -30,45 +31,59 @@ function readSlow(value: unknown = SLOW): number {
 }
 
 class LeastConnections implements Algorithm {
-  readonly #turns: Turns<SmoothCycle>
   readonly #failed = new FailedTurns()
   readonly #pace: Pace
-  /** The positions of those who are best so far, the first `#tiedCount` of them. */
-  #tied = new Int32Array(0)
-  #tiedCount = 0
+  readonly #standings: Standings
+  readonly #scan: LeastScan
+  #index: LeastIndex | undefined
 
   constructor(slow: number, { clock, random }: AlgorithmDependencies) {
     this.#pace = new Pace(clock, slow)
-    this.#turns = new Turns(random, (weights, total, credits) => new SmoothCycle(weights, total, credits))
+    this.#standings = { pace: this.#pace, failed: this.#failed, random }
+    this.#scan = new LeastScan(this.#standings)
   }
 
   pick<B extends Backend>(candidates: readonly B[]): B {
-    const cycle = this.#turns.of(candidates)
-    if (this.#tied.length < candidates.length) this.#tied = new Int32Array(candidates.length)
-    let picked = this.#least(candidates, cycle)
+    const order = this.#orderOf(candidates)
+    let picked = at(candidates, order.next())
     // Each may stand out once.
     for (let others = candidates.length; others > 1 && this.#pace.standsOut(picked); others -= 1) {
-      picked = this.#least(candidates, cycle)
+      order.changed(picked)
+      picked = at(candidates, order.next())
     }
     this.#failed.picked()
     return picked
   }
 
   learn(backend: Backend, responseMs: number, verdict: 'success' | 'failure'): void {
-    if (verdict === 'failure') this.#failed.add(backend, this.#turns.total)
+    const order = this.#index ?? this.#scan
+    if (verdict === 'failure') this.#failed.add(backend, order.total)
     this.#pace.learn(backend, responseMs, verdict)
+    if (this.#failed.any || this.#pace.anySlow) order.changed(backend)
+  }
+
+  released(backend: Backend): void {
+    this.#index?.changed(backend)
+  }
+
+  #orderOf(candidates: readonly Backend[]): LeastOrder {
+    if (candidates.length <= FEW) {
+      this.#index = undefined
+      return this.#scan.of(candidates)
+    }
+    if (this.#index?.list !== candidates) this.#index = new LeastIndex(candidates, this.#standings, this.#index)
+    return this.#index
   }
 
   explain<B extends Backend>(candidates: readonly B[]): Explanation<B> {
     const silent = new Set<Backend>()
-    const turns = this.#turns.ahead(candidates)?.copy()
     let loads = this.#loadsOf(candidates, silent)
-    let picks = this.#leastBy(loads, candidates, turns)
+    let picks = this.#leastBy(loads, candidates)
     while (silent.size + 1 < candidates.length && picks !== undefined && !silent.has(picks)) {
       if (!this.#pace.isSilent(picks)) break
       silent.add(picks)
       loads = this.#loadsOf(candidates, silent)
-      picks = this.#leastBy(loads, candidates, turns)
+      picks = this.#leastBy(loads, candidates)
     }
     const how = 'Whoever has least in flight for its weight; among equals, turns by weight'
     return {
@@ -90,19 +105,20 @@ class LeastConnections implements Algorithm {
     return scoresOf(candidates, (backend) => loadOf(backend, backend.weight, this.#paceOf(backend, silent)))
   }
 
-  #leastBy<B extends Backend>(
-    loads: ReadonlyMap<B, number>,
-    candidates: readonly B[],
-    turns: SmoothCycle | undefined,
-  ): B | undefined {
+  #leastBy<B extends Backend>(loads: ReadonlyMap<B, number>, candidates: readonly B[]): B | undefined {
     const all = [...loads]
     const ready = all.filter(([backend]) => !this.#failed.has(backend))
     const compared = ready.length > 0 ? ready : all
     const least = compared.reduce((lowest, [, load]) => Math.min(lowest, load), Infinity)
     const best = new Set<Backend>(compared.filter(([, load]) => load === least).map(([backend]) => backend))
     const tied = [...candidates.entries()].filter(([, backend]) => best.has(backend)).map(([index]) => index)
-    const position = tied.length === 1 ? tied[0] : turns?.nextAmong(Int32Array.from(tied), tied.length)
+    const position = tied.length === 1 ? tied[0] : this.#firstOf(candidates, tied)
     return position === undefined ? undefined : candidates[position]
+  }
+
+  #firstOf(candidates: readonly Backend[], tied: readonly number[]): number | undefined {
+    if (candidates.length <= FEW) return this.#scan.firstOf(candidates, tied)
+    return this.#index?.firstOf(candidates, tied)
   }
 
   #notesOn<B extends Backend>(candidates: readonly B[], silent: ReadonlySet<Backend>): ReadonlyMap<B, string> {
@@ -115,41 +131,10 @@ class LeastConnections implements Algorithm {
     }
     return notes
   }
-
-  #least<B extends Backend>(candidates: readonly B[], cycle: SmoothCycle): B {
-    const { anySlow } = this.#pace
-    this.#compare(candidates, this.#failed.any, anySlow)
-    // All of them may sit out at once; then that is no difference between them.
-    if (this.#tiedCount === 0) this.#compare(candidates, false, anySlow)
-    const index = this.#tiedCount === 1 ? this.#tied[0] : cycle.nextAmong(this.#tied, this.#tiedCount)
-    const least = candidates[index ?? 0]
-    if (least === undefined) throw new Error('There is no candidate to pick from')
-    return least
-  }
-
-  #compare(candidates: readonly Backend[], anyFailed: boolean, anySlow: boolean): void {
-    const weights = this.#turns.weights
-    const tied = this.#tied
-    let count = 0
-    let least = Infinity
-    for (let index = 0; index < candidates.length; index += 1) {
-      const backend = candidates[index]
-      const weight = weights[index] ?? 0
-      if (backend === undefined || weight === 0 || (anyFailed && this.#failed.has(backend))) continue
-      const load = loadOf(backend, weight, anySlow ? this.#pace.of(backend) : 1)
-      if (load > least) continue
-      if (load < least) count = 0
-      least = load
-      tied[count] = index
-      count += 1
-    }
-    this.#tiedCount = count
-  }
 }
 
-/** @param pace how many times what it has in flight, and the request to come, it counts for */
-function loadOf(backend: Backend, weight: number, pace: number): number {
-  const work = pace === 1 ? backend.inFlight : (backend.inFlight + 1) * pace - 1
-  // Division rounds equal ratios to equal numbers (IEEE 754), so 1 of 3 and 3 of 9 do tie.
-  return work / weight
+function at<B extends Backend>(candidates: readonly B[], position: number): B {
+  const backend = candidates[position]
+  if (backend === undefined) throw new Error('There is no candidate to pick from')
+  return backend
 }

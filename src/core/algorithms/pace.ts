@@ -147,3 +147,14 @@ export class Pace {
 function faded({ ratio, at }: Known, now: number): number {
   return ratio <= 1 || at === -Infinity ? ratio : 1 + (ratio - 1) * 2 ** ((at - now) / HALF_LIFE_MS)
 }
+
+/**
+ * What a backend has in flight for its weight.
+ *
+ * @param pace how many times that, and the request to come, it counts for
+ */
+export function loadOf(backend: Backend, weight: number, pace: number): number {
+  const work = pace === 1 ? backend.inFlight : (backend.inFlight + 1) * pace - 1
+  // Division rounds equal ratios to equal numbers (IEEE 754), so 1 of 3 and 3 of 9 do tie.
+  return work / weight
+}

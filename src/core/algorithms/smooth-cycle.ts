@@ -6,6 +6,9 @@
  */
 import type { Cycle } from './turns.ts'
 
+/** The most candidates for which going through all of them is as good as heaps (`npm run bench -- algorithms`). */
+export const FEW = 128
+
 export class SmoothCycle implements Cycle {
   readonly credits: Float64Array
   readonly #weights: Float64Array

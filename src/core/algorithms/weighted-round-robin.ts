@@ -7,11 +7,8 @@ import type { Algorithm, AlgorithmFactory, Explanation } from './algorithm.ts'
 import { DeadlineCycle } from './deadline-cycle.ts'
 import { onlyOneOf, scoresOf } from './explaining.ts'
 import { refuseOptions } from './options.ts'
-import { SmoothCycle } from './smooth-cycle.ts'
+import { FEW, SmoothCycle } from './smooth-cycle.ts'
 import { Turns, type Cycle } from './turns.ts'
-
-/** The most candidates for which going through all of them is as cheap as two heaps (`npm run bench -- algorithms`). */
-const FEW = 128
 
 export const weightedRoundRobin: AlgorithmFactory = (options, deps) => {
   refuseOptions(options)
