@@ -13,6 +13,8 @@ export interface Case {
   readonly connections: number
   /** Of one round. */
   readonly requests: number
+  /** As many as can be, unless it says so. */
+  readonly perSecond?: number
 }
 
 /** Sizes that the backends answer with, by the path's beginning. */

@@ -44,7 +44,7 @@ async function open(wanted: Job): Promise<Report> {
 }
 
 async function run(asked: Job): Promise<Report> {
-  const course = new Course(asked.requests)
+  const course = new Course(asked.requests, asked.perSecond)
   course.start()
   for (const client of clients) client.run(course)
   const result = await within(asked, () => course.progress, course.result)

@@ -14,6 +14,8 @@ export interface Options {
   /** Names of cases or sections; empty for all. */
   readonly cases: readonly string[]
   readonly connections: number | undefined
+  /** Requests a second. */
+  readonly rate: number | undefined
   readonly json: string | undefined
   readonly markdown: string | undefined
 }
@@ -28,6 +30,7 @@ export function options(args: readonly string[], rounds: number): Options {
       only: { type: 'string', default: '' },
       case: { type: 'string', default: '' },
       connections: { type: 'string' },
+      rate: { type: 'string' },
       json: { type: 'string' },
       markdown: { type: 'string' },
     },
@@ -39,6 +42,7 @@ export function options(args: readonly string[], rounds: number): Options {
     only: names(values.only),
     cases: names(values.case),
     connections: values.connections === undefined ? undefined : whole('connections', values.connections),
+    rate: values.rate === undefined ? undefined : whole('rate', values.rate),
     json: values.json,
     markdown: values.markdown,
   }
@@ -68,8 +72,9 @@ export function chosen<Named extends { readonly name: string }>(
 }
 
 /** A case as it is asked for. */
-export function sized(each: Case, { quick, connections = each.connections }: Options): Case {
-  return { ...each, connections, requests: quick ? Math.ceil(each.requests / 10) : each.requests }
+export function sized(each: Case, { quick, rate, connections = each.connections }: Options): Case {
+  const requests = quick ? Math.ceil(each.requests / 10) : each.requests
+  return { ...each, connections, requests, ...(rate !== undefined && { perSecond: rate }) }
 }
 
 /** Prints as it goes, and writes all of it where it is wanted. */

@@ -14,7 +14,8 @@ export function describe({ case: each, rounds, rows }: Found, digits = 2): strin
   const base = rows.find(({ samples }) => samples.length > 0)
   const head = ['proxy', 'µs a request (median, min–max)', `to ${base?.name ?? 'none'}`, 'requests/s']
   const rest = ['p50 ms', 'p99 ms', 'busy', 'MiB', 'at most']
-  const title = `${each.title} (${each.name}), ${each.connections} connections, ${each.requests} requests a round, ${rounds} rounds`
+  const rate = each.perSecond === undefined ? '' : `${each.perSecond} requests a second, `
+  const title = `${each.title} (${each.name}), ${each.connections} connections, ${rate}${each.requests} requests a round, ${rounds} rounds`
   const lines = rows.map((row) => [row.name, ...cells(row, base?.samples ?? [], digits)])
   return `${title}\n\n${table([...head, ...rest], lines)}`
 }

@@ -15,10 +15,12 @@
  *
  *   --rounds 9 --quick                more rounds, or a tenth of everything, to see that it works
  *   --starts 6                        all of it so many times, with processes of their own: two starts of the same
- *                                     program can differ by a third (routes, protection, observability)
+ *                                     program can differ by a third (growth by backends, routes, protection, observability)
  *   --only sluice,nginx               these proxies (peers)
  *   --case small,get-1m               these cases (peers) or sections (growth)
  *   --connections 16                  instead of each case's own
+ *   --rate 8000                       so many requests a second, instead of as many as each can take: who is slower then
+ *                                     does not also have to wake up the load and the backends more often
  *   --json FILE --markdown FILE       also writes what it has found
  */
 import { tieToThisProcess } from './child.ts'

@@ -11,7 +11,10 @@ import { CA_FILE } from '../certificates.ts'
 import type { Course } from './course.ts'
 
 /** What is asked, by how many clients, of whom. */
-export interface Job extends Pick<Case, 'protocol' | 'tls' | 'path' | 'bodyBytes' | 'connections' | 'requests'> {
+export interface Job extends Pick<
+  Case,
+  'protocol' | 'tls' | 'path' | 'bodyBytes' | 'connections' | 'requests' | 'perSecond'
+> {
   readonly port: number
   readonly deadlineMs: number
 }
@@ -63,6 +66,10 @@ export abstract class SocketClient implements Client {
   #course: Course | undefined
   #opened: () => void = () => undefined
   #failed: (error: Error) => void = () => undefined
+  readonly #begin = (): void => {
+    this.#sentAt = performance.now()
+    this.send(this.#socket)
+  }
   #sentAt = 0
   #closed = false
 
@@ -88,7 +95,7 @@ export abstract class SocketClient implements Client {
 
   run(course: Course): void {
     this.#course = course
-    this.#next(course)
+    course.ready(this.#begin)
   }
 
   get kept(): boolean {
@@ -114,12 +121,6 @@ export abstract class SocketClient implements Client {
     return socket.on('data', (bytes: Buffer) => this.#take(bytes))
   }
 
-  #next(course: Course): void {
-    if (!course.take()) return
-    this.#sentAt = performance.now()
-    this.send(this.#socket)
-  }
-
   #take(bytes: Buffer): void {
     try {
       if (!this.read(bytes)) return
@@ -128,7 +129,7 @@ export abstract class SocketClient implements Client {
     }
     if (this.#course === undefined) return this.#opened()
     this.#course.answered(performance.now() - this.#sentAt)
-    this.#next(this.#course)
+    this.#course.ready(this.#begin)
   }
 
   #fail(error: Error): void {

@@ -1,5 +1,6 @@
 /**
- * What the connections of a load share: how many requests are still to be made, how long each took, and its end.
+ * What the connections of a load share: when each may make its next request, how long each took, and its end. Either as
+ * fast as they can, each when it has its answer; or so many a second, which asks for the same work of whoever is slow.
  */
 export interface Result {
   readonly seconds: number
@@ -10,14 +11,19 @@ export interface Result {
 export class Course {
   readonly result: Promise<Result>
   readonly #latencies: Float64Array
-  #left: number
+  readonly #perSecond: number
+  /** Of those who wait for their turn, the one that has waited longest first. */
+  readonly #waiting: Array<() => void> = []
+  #begun = 0
   #answered = 0
   #startedAt = performance.now()
+  #timer: NodeJS.Timeout | undefined
   #resolve: (result: Result) => void = () => undefined
   #reject: (error: Error) => void = () => undefined
 
-  constructor(requests: number) {
-    this.#left = requests
+  /** @param perSecond how many requests a second; undefined for as many as can be */
+  constructor(requests: number, perSecond = Infinity) {
+    this.#perSecond = perSecond
     this.#latencies = new Float64Array(requests)
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -31,16 +37,33 @@ export class Course {
 
   start(): void {
     this.#startedAt = performance.now()
+    if (this.#perSecond < Infinity) this.#timer = setInterval(() => this.#beginDue(), 1)
   }
 
-  /** @returns false when enough have been sent */
-  take(): boolean {
-    return this.#left-- > 0
+  /** @param begin makes a request, unless enough have been made */
+  ready(begin: () => void): void {
+    if (this.#perSecond < Infinity) this.#waiting.push(begin)
+    else this.#begin(begin)
+  }
+
+  #beginDue(): void {
+    const due = ((performance.now() - this.#startedAt) / 1000) * this.#perSecond
+    for (let next = this.#waiting[0]; next !== undefined && this.#begun < due; next = this.#waiting[0]) {
+      this.#waiting.shift()
+      this.#begin(next)
+    }
+  }
+
+  #begin(begin: () => void): void {
+    if (this.#begun === this.#latencies.length) return
+    this.#begun += 1
+    begin()
   }
 
   answered(ms: number): void {
     this.#latencies[this.#answered++] = ms
     if (this.#answered < this.#latencies.length) return
+    clearInterval(this.#timer)
     const seconds = (performance.now() - this.#startedAt) / 1000
     const sorted = this.#latencies.toSorted()
     const at = (share: number) => sorted[Math.floor(sorted.length * share)] ?? NaN
@@ -48,6 +71,7 @@ export class Course {
   }
 
   fail(error: Error): void {
+    clearInterval(this.#timer)
     this.#reject(error)
   }
 }

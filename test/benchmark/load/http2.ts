@@ -29,7 +29,7 @@ export class Http2Client implements Client {
 
   run(course: Course): void {
     this.#failed = (error) => course.fail(error)
-    for (let stream = 0; stream < STREAMS; stream++) this.#next(course)
+    for (let stream = 0; stream < STREAMS; stream++) course.ready(() => this.#begin(course))
   }
 
   get kept(): boolean {
@@ -41,12 +41,11 @@ export class Http2Client implements Client {
     this.#session.destroy()
   }
 
-  #next(course: Course): void {
-    if (!course.take()) return
+  #begin(course: Course): void {
     const sentAt = performance.now()
     this.#exchange(() => {
       course.answered(performance.now() - sentAt)
-      this.#next(course)
+      course.ready(() => this.#begin(course))
     })
   }
 
