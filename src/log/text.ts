@@ -14,7 +14,12 @@ const ESCAPE = /\\(?:u([0-9a-f]{4})|(.))/gi
 
 /** As a string of JSON. */
 export function quote(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : escapeControls(JSON.stringify(text))
+  return `"${escaped(text)}"`
+}
+
+/** As it stands between the quotation marks of a string of JSON. */
+export function escaped(text: string): string {
+  return PLAIN.test(text) ? text : escapeControls(JSON.stringify(text).slice(1, -1))
 }
 
 /** The path of a target as it came, without the query, and the names and passwords that an absolute form may hold. */

@@ -102,6 +102,44 @@ void test('every attempt is there, with how it ended; and why there is no answer
   })
 })
 
+const statusIn = (path = ''): number => Number(/\d{3}/.exec(path)?.[0])
+
+void test('each line tells of its own route, backend and status, whatever came before it', async (t) => {
+  const [one, other] = await Promise.all(
+    ['one', 'other'].map((id) => backend(t, ({ url }, response) => response.writeHead(statusIn(url)).end(id))),
+  )
+  const backends = [
+    { url: one?.url ?? '', id: 'one "1"' },
+    { url: other?.url ?? '', id: 'other' },
+  ]
+  const gateway = await startGateway(t, {
+    pools: { web: { backends, algorithm: 'round-robin' }, shop: { backends } },
+    routes: [
+      { path: '/web/*', pool: 'web' },
+      { path: '/shop/*', pool: 'shop' },
+    ],
+  })
+  const targets = ['/web/200', '/shop/200', '/web/404', '/shop/201', '/web/204'].flatMap((path) =>
+    Array.from({ length: 4 }, (_, n) => `${path}?n=${n}`),
+  )
+  const given = new Map<string, string>()
+  await inTurn(targets, async (target) => {
+    const { body } = await ask(t, gateway.port, get(target))
+    given.set(target, String(body))
+  })
+  await gateway.line((line) => Reflect.get(line, 'path') === targets.at(-1))
+  t.equal(gateway.lines.length, targets.length)
+  for (const line of gateway.lines) {
+    const path = String(Reflect.get(line, 'path'))
+    const [name = ''] = /\w+/.exec(path) ?? []
+    const id = String(Reflect.get(line, 'backend'))
+    const [record] = [Reflect.get(line, 'tries')].flat()
+    t.match(line, { route: `/${name}/*`, pool: name, status: statusIn(path), outcome: 'answered', attempts: 1 }, path)
+    t.match(record, { backend: id, outcome: statusIn(path) }, path)
+    if (given.get(path) !== '') t.equal(id.split(' ')[0], given.get(path), path)
+  }
+})
+
 void test('bytes of what broke off, and of what has none', async (t) => {
   const short = await answering(t, 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1234', 'ends')
   const broken = await gatewayTo(t, [short.url], { retry: { attempts: 1 } })
