@@ -15,7 +15,7 @@ import { targetOf } from '../transport/target.ts'
 import { escaped, pathIn, quote } from './text.ts'
 
 /** What pino would write behind the time. */
-const PROCESS = `"pid":${process.pid},"hostname":${quote(hostname())}`
+const PROCESS = [',"pid":', process.pid, ',"hostname":', quote(hostname()), ','].join('')
 /** For a client that left before it had an answer; nginx made it so. */
 const CLIENT_GONE = 499
 
@@ -30,7 +30,7 @@ export function lineOf(level: number, fields: string, message: string): string {
   if (now !== startedAt || level !== startedLevel) {
     startedAt = now
     startedLevel = level
-    start = ['{"level":', level, ',"time":', now, ',', PROCESS, ','].join('')
+    start = `{"level":${level},"time":${now}${PROCESS}`
   }
   return `${start}${fields},"msg":"${message}"}\n`
 }

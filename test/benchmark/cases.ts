@@ -46,7 +46,7 @@ export const SMALL: Case = {
 export const CASES: readonly Case[] = [
   SMALL,
   { ...SMALL, name: 'get-1k', title: 'GET, 1 KiB answer', path: '/1k/', requests: 10_000 },
-  { ...SMALL, name: 'get-64k', title: 'GET, 64 KiB answer', path: '/64k/', requests: 3_000 },
+  { ...SMALL, name: 'get-64k', title: 'GET, 64 KiB answer', path: '/64k/', requests: 10_000 },
   { ...SMALL, name: 'get-1m', title: 'GET, 1 MiB answer', path: '/1m/', requests: 300 },
   { ...SMALL, name: 'post-1k', title: 'POST of 1 KiB', bodyBytes: 1024, requests: 10_000 },
   { ...SMALL, name: 'post-1m', title: 'POST of 1 MiB', bodyBytes: 1024 ** 2, requests: 300 },
