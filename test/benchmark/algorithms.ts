@@ -50,7 +50,7 @@ const CASES: readonly Case[] = [
     name: 'consistent-hash, ring, balance 1.25',
     type: 'consistent-hash',
     options: { key, balance: 1.25 },
-    growth: 'linear',
+    growth: 'constant, but for those it walks past',
   },
 ]
 

@@ -173,7 +173,9 @@ void test('property: bounded load is never above its factor', async () => {
         if (chosen.inFlight > Math.ceil(((balance * inFlight) / total) * chosen.weight)) return false
         // Some end, and not evenly.
         const ending = list[(n * 7) % list.length]
-        if (n % 3 === 0 && ending !== undefined) ending.inFlight = Math.floor(ending.inFlight / 2)
+        if (n % 3 > 0 || ending === undefined) continue
+        ending.inFlight = Math.floor(ending.inFlight / 2)
+        algorithm.released?.(ending)
       }
       return true
     }),

@@ -17,6 +17,7 @@ import { MaglevTable } from './hash-maglev.ts'
 import { Rendezvous } from './hash-rendezvous.ts'
 import { HashRing } from './hash-ring.ts'
 import { murmur3 } from './murmur3.ts'
+import { InFlight } from './in-flight.ts'
 import { readOptions } from './options.ts'
 import { weightsOf } from './weights.ts'
 
@@ -85,6 +86,7 @@ interface Place {
   readonly present: ReadonlyArray<Backend | undefined>
   readonly positions: Int32Array
   readonly weight: number
+  readonly inFlight: InFlight
 }
 
 /** How many places in a key's order of preference are worth telling. */
@@ -119,10 +121,12 @@ class ConsistentHash implements Algorithm {
     this.#failed.picked()
     const picked = candidates[place.positions[seat] ?? -1]
     if (picked === undefined) throw new Error('There is no candidate to pick from')
+    place.inFlight.picked(picked)
     return picked
   }
 
   released(backend: Backend): void {
+    this.#place?.inFlight.look(backend)
     this.#fallback.released?.(backend)
   }
 
@@ -192,6 +196,7 @@ class ConsistentHash implements Algorithm {
       present: Array.from(positions, (position) => candidates[position]),
       positions,
       weight: weights.reduce((sum, weight) => sum + weight, 0),
+      inFlight: new InFlight(candidates),
     }
   }
 
@@ -268,21 +273,18 @@ class BoundedGate implements Gate {
     return Math.ceil(this.#bound * backend.weight)
   }
 
-  /**
-   * Looks at every candidate, at each pick: hash keys with a bound are for tens of backends, or hundreds. Who sits out
-   * has no part in the bound: it is there for the others to hold what is in flight.
-   */
-  #bind({ list, weight: whole }: Place, balance: number): void {
+  /** Who sits out has no part in the bound: it is there for the others to hold what is in flight. */
+  #bind({ list, weight: whole, inFlight }: Place, balance: number): void {
     const anyFailed = this.#failed.any
-    let inFlight = 1
-    let weight = 0
-    for (let index = 0; index < list.length; index += 1) {
-      const backend = list[index]
-      if (backend === undefined) continue
-      inFlight += backend.inFlight
-      if (!anyFailed || !this.#failed.has(backend)) weight += backend.weight
-    }
+    const weight = anyFailed ? this.#weightIn(list) : whole
     this.#avoidsFailed = anyFailed && weight > 0
-    this.#bound = (balance * inFlight) / (weight > 0 ? weight : whole)
+    this.#bound = (balance * (inFlight.total + 1)) / (weight > 0 ? weight : whole)
+  }
+
+  /** Of those who do not sit out. */
+  #weightIn(list: readonly Backend[]): number {
+    let weight = 0
+    for (const backend of list) if (!this.#failed.has(backend)) weight += backend.weight
+    return weight
   }
 }
