@@ -3,10 +3,12 @@
  */
 import fp from 'fastify-plugin'
 
+import { REQUEST_ID } from '../src/core/fields.ts'
+
 export default fp(
   (app, _options, done) => {
     app.addHook('onRequest', (request, reply, next) => {
-      reply.header('x-request-id', request.id)
+      reply.header(REQUEST_ID, request.id)
       next()
     })
     done()

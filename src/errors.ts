@@ -8,6 +8,8 @@ import { Http2ServerRequest } from 'node:http2'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
+import { REQUEST_ID } from './core/fields.ts'
+
 interface ErrorKind {
   readonly status: number
   readonly message: string
@@ -128,7 +130,7 @@ export function sendError(error: SluiceError, request: FastifyRequest, reply: Fa
   const { code, statusCode, retryAfter, message } = error
   const http2 = request.raw instanceof Http2ServerRequest
   dropUnsendable(reply, http2)
-  reply.code(statusCode).header('x-request-id', request.id)
+  reply.code(statusCode).header(REQUEST_ID, request.id)
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   const closes = code === 'SLUICE_BAD_REQUEST' || isUnread(request.raw)
   // HTTP/2 knows no such field.

@@ -19,6 +19,7 @@ import type { FastifyInstance } from 'fastify'
 import { tellUnreadable } from '../plugins/observers.ts'
 import type { ListenSettings } from './config/settings.ts'
 import { LONGEST_MS } from './config/units.ts'
+import { REQUEST_ID } from './core/fields.ts'
 import { bareError, ERRORS, EXPECTATION, HEAD_TOO_LARGE, JSON_TYPE } from './errors.ts'
 
 /** Requests at once on one connection: what other servers allow (RFC 9113, section 6.5.2 asks for no less than 100). */
@@ -141,7 +142,7 @@ function refuse(app: FastifyInstance, response: Http2ServerResponse, status: num
   const { id, content } = bareError(status, 'SLUICE_BAD_REQUEST', message)
   const client = response.stream.session?.socket.remoteAddress
   tellUnreadable(app, { requestId: id, client, status, code: 'SLUICE_BAD_REQUEST', reason: message })
-  response.writeHead(status, { 'content-type': JSON_TYPE, 'x-request-id': id }).end(content)
+  response.writeHead(status, { 'content-type': JSON_TYPE, [REQUEST_ID]: id }).end(content)
 }
 
 /** Idle is a connection without requests, whatever else is sent on it: PING frames do not keep it open. */

@@ -23,6 +23,7 @@ import { BROWSER_FIELDS } from './admin/cross-site.ts'
 import { CALL_BYTES } from './admin/calls.ts'
 import type { ListenSettings, ListenTlsSettings, Settings } from './config/settings.ts'
 import { LONGEST_MS } from './config/units.ts'
+import { REQUEST_ID } from './core/fields.ts'
 import {
   bareError,
   ERRORS,
@@ -186,7 +187,7 @@ function requestIds(peers: Peers): (raw: IncomingMessage) => string {
   const prefix = randomBytes(6).toString('hex')
   let count = 0
   return (raw) => {
-    const given = raw.headers['x-request-id']
+    const given = raw.headers[REQUEST_ID]
     if (typeof given === 'string' && peers.of(raw).trusted && CLIENT_ID.test(given)) return given
     count++
     return `${prefix}-${count.toString(36)}`
@@ -299,7 +300,7 @@ function answerOddities(app: FastifyInstance, server: Server): void {
     const { id, content } = bareError(417, 'SLUICE_BAD_REQUEST', EXPECTATION)
     const client = socket.remoteAddress
     tellUnreadable(app, { requestId: id, client, status: 417, code: 'SLUICE_BAD_REQUEST', reason: EXPECTATION })
-    response.writeHead(417, { 'content-type': JSON_TYPE, 'x-request-id': id, connection: 'close' }).end(content)
+    response.writeHead(417, { 'content-type': JSON_TYPE, [REQUEST_ID]: id, connection: 'close' }).end(content)
   })
   server.on('connect', (_request: IncomingMessage, socket: Socket) => {
     socket.on('error', () => socket.destroy())

@@ -425,8 +425,9 @@ export class Exchange implements RequestInfo {
   /** @throws when hooks of the application set header fields that cannot be sent; then nothing has begun */
   #writeHead(head: ResponseHead): void {
     try {
-      if (!this.#passesAsIs(head)) this.#wire.writeHead(this.res, head.status, head.reason, this.#fields(head))
-      else this.#wire.writeLines(this.res, head, `X-Request-Id: ${this.request.id}\r\n`)
+      const more = `X-Request-Id: ${this.request.id}\r\n`
+      const isWritten = this.#passesAsIs(head) && this.#wire.writeLines(this.raw, this.res, head, more)
+      if (!isWritten) this.#wire.writeHead(this.res, head.status, head.reason, this.#fields(head))
     } catch (error) {
       // HTTP/2 has no reason phrase to forget.
       if (this.#wire.closes) this.res.statusMessage = ''
@@ -439,7 +440,6 @@ export class Exchange implements RequestInfo {
   /** Whether nothing about its fields is to change: by far the most answers. */
   #passesAsIs(head: ResponseHead): boolean {
     return (
-      this.#wire.takesLines(this.raw, this.res) &&
       this.#context.strict &&
       this.forwarding.responseHeaders === undefined &&
       this.explanation === undefined &&

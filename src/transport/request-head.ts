@@ -4,12 +4,12 @@
  */
 import type { IncomingMessage } from 'node:http'
 
-import { EXPLAIN, FieldNames, HOP_BY_HOP } from '../core/fields.ts'
+import { EXPLAIN, FieldNames, HOP_BY_HOP, REQUEST_ID } from '../core/fields.ts'
 import { SluiceError } from '../errors.ts'
 import { formatForwarded, parseForwarded, type ForwardedElement } from './forwarded.ts'
 import type { Forwarding } from './forwarding.ts'
 import type { Peer, Peers } from './peer.ts'
-import { isHopByHop, listedFields, withoutFields } from './response-head.ts'
+import { isHopByHop, linesOf, listedFields, withoutFields } from './response-head.ts'
 import { writeParent, type Trace } from './trace.ts'
 import { isHttp2 } from './wire.ts'
 
@@ -34,7 +34,7 @@ const OURS: ReadonlySet<string> = new Set([
   'x-forwarded-for',
   'x-forwarded-proto',
   'x-forwarded-host',
-  'x-request-id',
+  REQUEST_ID,
   'content-length',
   'transfer-encoding',
   'expect',
@@ -81,7 +81,7 @@ export function buildRequestHead(input: HeadInput, backendHost: string, forwardi
   const { requestHeaders } = forwarding
   const kept = requestHeaders === undefined ? fields : withoutFields(fields, requestHeaders.drop)
   let head = `${raw.method ?? 'GET'} ${input.target} HTTP/1.1\r\nHost: ${hostFor(forwarding.hostHeader, host, backendHost)}\r\n`
-  for (let i = 0; i < kept.length; i += 2) head += `${kept[i]}: ${kept[i + 1]}\r\n`
+  head += linesOf(kept)
   head += bodyField(raw, input.body)
   head += connectionFields(raw, input.upgrade)
   // RFC 9110, section 7.6.3: a gateway must say that the request came through it, and in which version of HTTP.
@@ -129,7 +129,7 @@ function forwardedFields({ raw, peer, host, id }: HeadInput, { requestHeaders, f
     if (forwarded) elements.push(formatForwarded(ip, host, ownScheme(raw)))
     fields += `Forwarded: ${elements.join(', ')}\r\n`
   }
-  if (!drop.has('x-request-id')) fields += `X-Request-Id: ${id}\r\n`
+  if (!drop.has(REQUEST_ID)) fields += `X-Request-Id: ${id}\r\n`
   return fields
 }
 

@@ -18,14 +18,13 @@ export interface Wire {
   /** Whether the callback of a write comes when nothing needs what was written any more. */
   readonly tellsWhenWritten: boolean
   writeHead(res: ServerResponse, status: number, reason: string, fields: string[]): void
-  /** Whether an answer to this request can be written by `writeLines`. */
-  takesLines(raw: IncomingMessage, res: ServerResponse): boolean
   /**
-   * Writes a head as it came.
+   * Writes a head as it came, where that can be done.
    *
    * @param more lines of our own
+   * @returns whether it was written
    */
-  writeLines(res: ServerResponse, head: ResponseHead, more: string): void
+  writeLines(raw: IncomingMessage, res: ServerResponse, head: ResponseHead, more: string): boolean
   /** Sends the head by itself, ahead of content that may come much later. */
   flushHead(res: ServerResponse): void
   /** Passes an interim answer on, to a client that can read it. */
@@ -46,9 +45,12 @@ const HTTP1: Wire = {
   closes: true,
   tellsWhenWritten: true,
   writeHead: (res, status, reason, fields) => void res.writeHead(status, reason, fields),
-  // HTTP/1.0 has Node decide more; and it must not be told to wait for a body that was never asked for.
-  takesLines: (raw, res) => raw.httpVersionMinor === 1 && raw.headers.expect === undefined && canStore(res),
-  writeLines: (res, head, more) => storeHead(res, head, more),
+  writeLines(raw, res, head, more) {
+    // What else writeHead decides: all for HTTP/1.0, and that a client which still waits with its body loses its connection.
+    if (raw.httpVersionMinor !== 1 || raw.headers.expect !== undefined || !canStore(res)) return false
+    storeHead(res, head, more)
+    return true
+  },
   // Not flushHeaders(): that would take the bytes of field values for UTF-8.
   flushHead: (res) => void res.write('', 'latin1'),
   inform(raw, res, status, fields) {
@@ -87,8 +89,7 @@ const HTTP2: Wire = {
     // No reason phrases here (RFC 9113, section 8.3.2).
     http2(res).writeHead(status, asObject(fields, FORBIDDEN_IN_HTTP2))
   },
-  takesLines: () => false,
-  writeLines: () => undefined,
+  writeLines: () => false,
   flushHead: () => undefined,
   inform(_raw, res, status, fields) {
     const { stream } = http2(res)
@@ -124,8 +125,7 @@ const WRITE_HEAD: unknown = Reflect.get(ServerResponse.prototype, 'writeHead')
  * Node's writeHead looks at each field anew, which takes as long as reading the whole head here did. It is told instead
  * what it would have found; whether the connection is kept, and whether content is sent in chunks, it decides itself.
  */
-function storeHead(res: ServerResponse, { status, reason, lines, dated, framing }: ResponseHead, more: string): void {
-  if (!canStore(res)) throw new TypeError('not a response of Node')
+function storeHead(res: Storing, { status, reason, lines, dated, framing }: ResponseHead, more: string): void {
   res.statusCode = status
   res.statusMessage = reason
   if (dated) res.sendDate = false
