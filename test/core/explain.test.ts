@@ -83,8 +83,10 @@ function live(algorithm: Algorithm, clock: VirtualClock, story: readonly Act[], 
       if (said?.picks !== undefined && said.picks !== picked) picks.push(`at ${n} it said ${said.picks.id}`)
       picked.inFlight += 1
       picks.push(picked.id)
-    } else if (kind === 'end') chosen.inFlight = Math.max(0, chosen.inFlight - 2)
-    else if (kind === 'silence') chosen.silentSince = ms % 2 === 0 ? clock.now() : undefined
+    } else if (kind === 'end') {
+      chosen.inFlight = Math.max(0, chosen.inFlight - 2)
+      algorithm.released?.(chosen)
+    } else if (kind === 'silence') chosen.silentSince = ms % 2 === 0 ? clock.now() : undefined
     else if (kind === 'answer') algorithm.learn?.(chosen, ms, ms % 5 === 0 ? 'failure' : 'success')
     else if (kind === 'wait') clock.advance(ms)
     else {

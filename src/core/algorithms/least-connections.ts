@@ -10,7 +10,7 @@ import type { Algorithm, AlgorithmDependencies, AlgorithmFactory, Explanation } 
 import { FAILED_NOTE, scoresOf } from './explaining.ts'
 import { FailedTurns } from './failed-turns.ts'
 import { LeastIndex } from './least-index.ts'
-import type { LeastOrder, Standings } from './least-order.ts'
+import type { LeastAhead, LeastOrder, Standings } from './least-order.ts'
 import { LeastScan } from './least-scan.ts'
 import { readOptions } from './options.ts'
 import { loadOf, Pace, SLOWEST } from './pace.ts'
@@ -78,12 +78,13 @@ class LeastConnections implements Algorithm {
   explain<B extends Backend>(candidates: readonly B[]): Explanation<B> {
     const silent = new Set<Backend>()
     let loads = this.#loadsOf(candidates, silent)
-    let picks = this.#leastBy(loads, candidates)
+    const ahead = candidates.length <= FEW ? this.#scan.ahead(candidates) : this.#index?.ahead(candidates)
+    let picks = this.#leastBy(loads, candidates, ahead)
     while (silent.size + 1 < candidates.length && picks !== undefined && !silent.has(picks)) {
       if (!this.#pace.isSilent(picks)) break
       silent.add(picks)
       loads = this.#loadsOf(candidates, silent)
-      picks = this.#leastBy(loads, candidates)
+      picks = this.#leastBy(loads, candidates, ahead)
     }
     const how = 'Whoever has least in flight for its weight; among equals, turns by weight'
     return {
@@ -105,20 +106,19 @@ class LeastConnections implements Algorithm {
     return scoresOf(candidates, (backend) => loadOf(backend, backend.weight, this.#paceOf(backend, silent)))
   }
 
-  #leastBy<B extends Backend>(loads: ReadonlyMap<B, number>, candidates: readonly B[]): B | undefined {
+  #leastBy<B extends Backend>(
+    loads: ReadonlyMap<B, number>,
+    candidates: readonly B[],
+    ahead: LeastAhead | undefined,
+  ): B | undefined {
     const all = [...loads]
     const ready = all.filter(([backend]) => !this.#failed.has(backend))
     const compared = ready.length > 0 ? ready : all
     const least = compared.reduce((lowest, [, load]) => Math.min(lowest, load), Infinity)
     const best = new Set<Backend>(compared.filter(([, load]) => load === least).map(([backend]) => backend))
     const tied = [...candidates.entries()].filter(([, backend]) => best.has(backend)).map(([index]) => index)
-    const position = tied.length === 1 ? tied[0] : this.#firstOf(candidates, tied)
+    const position = ahead === undefined && tied.length === 1 ? tied[0] : ahead?.next(tied)
     return position === undefined ? undefined : candidates[position]
-  }
-
-  #firstOf(candidates: readonly Backend[], tied: readonly number[]): number | undefined {
-    if (candidates.length <= FEW) return this.#scan.firstOf(candidates, tied)
-    return this.#index?.firstOf(candidates, tied)
   }
 
   #notesOn<B extends Backend>(candidates: readonly B[], silent: ReadonlySet<Backend>): ReadonlyMap<B, string> {

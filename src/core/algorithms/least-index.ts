@@ -12,7 +12,7 @@
 import type { Backend } from '../backend.ts'
 import type { FailedTurns } from './failed-turns.ts'
 import { IndexHeap } from './index-heap.ts'
-import type { LeastOrder, Standings } from './least-order.ts'
+import type { LeastAhead, LeastOrder, Standings } from './least-order.ts'
 import { loadOf, type Pace } from './pace.ts'
 import { sumOf, weightsOf } from './weights.ts'
 
@@ -81,17 +81,26 @@ export class LeastIndex implements LeastOrder {
     } else this.#look(index)
   }
 
-  /** Whose turn it is among equals, at these positions; takes no turn. Undefined where somebody's will be drawn. */
-  firstOf(list: readonly Backend[], tied: readonly number[]): number | undefined {
-    let first: number | undefined
-    let earliest = Infinity
-    for (const position of tied) {
+  ahead(list: readonly Backend[]): LeastAhead {
+    const taken = new Map<Backend, number>()
+    let { now } = this
+    const turnOf = (position: number): number | undefined => {
       const backend = list[position]
-      const turn = backend === undefined ? undefined : this.#turnOf(backend)
-      if (turn === undefined) return undefined
-      if (turn < earliest) [first, earliest] = [position, turn]
+      return backend === undefined ? undefined : (taken.get(backend) ?? this.#turnOf(backend))
     }
-    return first
+    return {
+      next(tied) {
+        const turns = tied.map(turnOf)
+        if (tied.length > 1 && turns.includes(undefined)) return undefined
+        const first = turns.indexOf(Math.min(...turns.map((turn = 0) => turn)))
+        const position = tied.length === 1 ? tied[0] : tied[first]
+        const backend = position === undefined ? undefined : list[position]
+        if (backend === undefined) return undefined
+        now = Math.max(now, turns[first] ?? 0)
+        taken.set(backend, now + 1 / backend.weight)
+        return position
+      },
+    }
   }
 
   /** The virtual time of its next turn; undefined for whom it does not know, or who had no weight. */

@@ -15,6 +15,12 @@ export interface LeastOrder {
   changed(backend: Backend): void
 }
 
+/** The picks to come, for whoever only wants to look at them. */
+export interface LeastAhead {
+  /** Who of equals, at these positions, would have its turn; it then has had it. Undefined where that will be drawn. */
+  next(tied: readonly number[]): number | undefined
+}
+
 /** What there is to know of backends besides their load. */
 export interface Standings {
   readonly pace: Pace

@@ -4,7 +4,7 @@
  */
 import type { Backend } from '../backend.ts'
 import type { FailedTurns } from './failed-turns.ts'
-import type { LeastOrder, Standings } from './least-order.ts'
+import type { LeastAhead, LeastOrder, Standings } from './least-order.ts'
 import { loadOf, type Pace } from './pace.ts'
 import { SmoothCycle } from './smooth-cycle.ts'
 import { Turns } from './turns.ts'
@@ -46,9 +46,9 @@ export class LeastScan implements LeastOrder {
   /** Nothing is kept that could be wrong now. */
   changed(): void {}
 
-  /** Whose turn it is among equals, at these positions; takes no turn. Undefined where that will be drawn. */
-  firstOf(list: readonly Backend[], tied: readonly number[]): number | undefined {
-    return this.#turns.ahead(list)?.copy().nextAmong(Int32Array.from(tied), tied.length)
+  ahead(list: readonly Backend[]): LeastAhead {
+    const cycle = this.#turns.ahead(list)?.copy()
+    return { next: (tied) => (tied.length === 1 ? tied[0] : cycle?.nextAmong(Int32Array.from(tied), tied.length)) }
   }
 
   #compare(anyFailed: boolean, anySlow: boolean): void {
