@@ -2,7 +2,7 @@
  * The pool: who may be chosen, what a lease counts, and what a broken algorithm costs.
  */
 import { array, assert, nat, property, record } from 'fast-check'
-import { test } from 'tap'
+import { test, type Test } from 'tap'
 
 import type { Algorithm } from '../../src/core/algorithms/algorithm.ts'
 import { roundRobin } from '../../src/core/algorithms/round-robin.ts'
@@ -29,6 +29,18 @@ function setUp(list: readonly Member[], algorithm?: Algorithm): Setup {
 function acquired(pool: Pool, tried?: ReadonlySet<Member>): Lease {
   const lease = pool.acquire(request(), tried)
   return lease ?? raise('no lease')
+}
+
+/** One attempt after the other, at A, B and C, until nobody is left; gives whom it tried. */
+function triesAll(t: Test, pool: Pool): ReadonlySet<Member> {
+  const tried = new Set<Member>()
+  for (const id of ['A', 'B', 'C']) {
+    const { member: next } = acquired(pool, tried)
+    t.equal(next.id, id)
+    tried.add(next)
+  }
+  t.equal(pool.acquire(request(), tried), undefined)
+  return tried
 }
 
 function raise(message: string): never {
@@ -98,13 +110,7 @@ void test('a second attempt goes elsewhere while there is an elsewhere', async (
     },
   }
   const { pool, errors } = setUp(members(1, 1, 1), watching)
-  const tried = new Set<Member>()
-  for (const id of ['A', 'B', 'C']) {
-    const { member: next } = acquired(pool, tried)
-    t.equal(next.id, id)
-    tried.add(next)
-  }
-  t.equal(pool.acquire(request(), tried), undefined)
+  triesAll(t, pool)
   t.equal(lists[0], pool.candidates, 'the first attempt makes no list')
   t.ok(lists.every((list) => Object.isFrozen(list)))
   acquired(pool, new Set([member('elsewhere')]))
@@ -244,13 +250,7 @@ void test('a second attempt costs no list where the algorithm picks another one 
       return candidates.find((each) => tried === undefined || !tried.has(each)) ?? raise('nobody is left')
     },
   })
-  const tried = new Set<Member>()
-  for (const id of ['A', 'B', 'C']) {
-    const { member: next } = acquired(pool, tried)
-    t.equal(next.id, id)
-    tried.add(next)
-  }
-  t.equal(pool.acquire(request(), tried), undefined)
+  const tried = triesAll(t, pool)
   t.ok(
     picks.every(([list]) => list === pool.candidates),
     'always the list that there is',

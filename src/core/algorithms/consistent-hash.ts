@@ -86,7 +86,8 @@ interface Place {
   readonly present: ReadonlyArray<Backend | undefined>
   readonly positions: Int32Array
   readonly weight: number
-  readonly inFlight: InFlight
+  /** Only where load is bounded. */
+  readonly inFlight: InFlight | undefined
 }
 
 /** How many places in a key's order of preference are worth telling. */
@@ -121,12 +122,12 @@ class ConsistentHash implements Algorithm {
     this.#failed.picked()
     const picked = candidates[place.positions[seat] ?? -1]
     if (picked === undefined) throw new Error('There is no candidate to pick from')
-    place.inFlight.picked(picked)
+    place.inFlight?.picked(picked)
     return picked
   }
 
   released(backend: Backend): void {
-    this.#place?.inFlight.look(backend)
+    this.#place?.inFlight?.look(backend)
     this.#fallback.released?.(backend)
   }
 
@@ -196,7 +197,7 @@ class ConsistentHash implements Algorithm {
       present: Array.from(positions, (position) => candidates[position]),
       positions,
       weight: weights.reduce((sum, weight) => sum + weight, 0),
-      inFlight: new InFlight(candidates),
+      inFlight: this.#balance > 0 ? new InFlight(candidates) : undefined,
     }
   }
 
@@ -256,7 +257,7 @@ class BoundedGate implements Gate {
 
   open(place: Place, balance: number): void {
     this.#present = place.present
-    if (balance > 0) this.#bind(place, balance)
+    if (place.inFlight !== undefined) this.#bind(place, balance, place.inFlight.total)
   }
 
   unbind(): void {
@@ -274,11 +275,11 @@ class BoundedGate implements Gate {
   }
 
   /** Who sits out has no part in the bound: it is there for the others to hold what is in flight. */
-  #bind({ list, weight: whole, inFlight }: Place, balance: number): void {
+  #bind({ list, weight: whole }: Place, balance: number, inFlight: number): void {
     const anyFailed = this.#failed.any
     const weight = anyFailed ? this.#weightIn(list) : whole
     this.#avoidsFailed = anyFailed && weight > 0
-    this.#bound = (balance * (inFlight.total + 1)) / (weight > 0 ? weight : whole)
+    this.#bound = (balance * (inFlight + 1)) / (weight > 0 ? weight : whole)
   }
 
   /** Of those who do not sit out. */

@@ -58,43 +58,39 @@ export class IndexHeap {
     this.#settle(this.#places[index] ?? 0, index)
   }
 
+  /** From `place`, upwards or downwards. */
   #settle(place: number, index: number): void {
-    const rises = place > 0 && this.#isBefore(index, this.#heap[(place - 1) >>> 1] ?? 0)
-    if (rises) this.#raise(place, index)
-    else this.#lower(place, index)
+    this.#raise(place, index)
+    this.#lower(this.#places[index] ?? 0, index)
   }
 
   #raise(from: number, index: number): void {
-    const heap = this.#heap
-    const places = this.#places
     let hole = from
     while (hole > 0) {
       const parent = (hole - 1) >>> 1
-      const above = heap[parent] ?? 0
+      const above = this.#heap[parent] ?? 0
       if (!this.#isBefore(index, above)) break
-      heap[hole] = above
-      places[above] = hole
+      this.#put(hole, above)
       hole = parent
     }
-    heap[hole] = index
-    places[index] = hole
+    this.#put(hole, index)
   }
 
   #lower(from: number, index: number): void {
-    const heap = this.#heap
-    const places = this.#places
-    const size = this.#size
     let hole = from
-    for (let child = 2 * hole + 1; child < size; child = 2 * hole + 1) {
-      if (child + 1 < size && this.#isBefore(heap[child + 1] ?? 0, heap[child] ?? 0)) child += 1
-      const below = heap[child] ?? 0
+    for (let child = 2 * hole + 1; child < this.#size; child = 2 * hole + 1) {
+      if (child + 1 < this.#size && this.#isBefore(this.#heap[child + 1] ?? 0, this.#heap[child] ?? 0)) child += 1
+      const below = this.#heap[child] ?? 0
       if (!this.#isBefore(below, index)) break
-      heap[hole] = below
-      places[below] = hole
+      this.#put(hole, below)
       hole = child
     }
-    heap[hole] = index
-    places[index] = hole
+    this.#put(hole, index)
+  }
+
+  #put(place: number, index: number): void {
+    this.#heap[place] = index
+    this.#places[index] = place
   }
 
   #isBefore(one: number, other: number): boolean {

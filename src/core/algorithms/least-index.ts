@@ -84,21 +84,21 @@ export class LeastIndex implements LeastOrder {
   ahead(list: readonly Backend[]): LeastAhead {
     const taken = new Map<Backend, number>()
     let { now } = this
-    const turnOf = (position: number): number | undefined => {
-      const backend = list[position]
-      return backend === undefined ? undefined : (taken.get(backend) ?? this.#turnOf(backend))
-    }
     return {
-      next(tied) {
-        const turns = tied.map(turnOf)
-        if (tied.length > 1 && turns.includes(undefined)) return undefined
-        const first = turns.indexOf(Math.min(...turns.map((turn = 0) => turn)))
-        const position = tied.length === 1 ? tied[0] : tied[first]
-        const backend = position === undefined ? undefined : list[position]
+      next: (tied) => {
+        let first: number | undefined
+        let earliest = Infinity
+        for (const position of tied) {
+          const backend = list[position]
+          const turn = backend === undefined ? undefined : (taken.get(backend) ?? this.#turnOf(backend))
+          if (turn === undefined && tied.length > 1) return undefined
+          if (first === undefined || (turn ?? now) < earliest) [first, earliest] = [position, turn ?? now]
+        }
+        const backend = first === undefined ? undefined : list[first]
         if (backend === undefined) return undefined
-        now = Math.max(now, turns[first] ?? 0)
+        now = Math.max(now, earliest)
         taken.set(backend, now + 1 / backend.weight)
-        return position
+        return first
       },
     }
   }
