@@ -5,10 +5,9 @@
  */
 import { addresses } from './addresses.ts'
 import { SMALL, type Case } from './cases.ts'
-import { compare, warmUp } from './compare.ts'
 import { ratio, table } from './figures.ts'
 import { idle, type IdleFound } from './idle.ts'
-import { BY_ROUTES, inside, overStarts, startPeers } from './inside.ts'
+import { BY_ROUTES, inside, overStarts } from './inside.ts'
 import { Load } from './load-client.ts'
 import { machine } from './machine.ts'
 import { chosen, sized, type Options, type Report } from './options.ts'
@@ -72,7 +71,7 @@ async function byBackends(options: Options, report: Report): Promise<Found[]> {
         start: algorithm.start(serversOf(backends, size)),
       }))
       // oxlint-disable-next-line no-await-in-loop -- one after the other: they share two cores
-      const one = await beside(peers, each, options, load)
+      const one = await overStarts(peers, each, options, { ports: [], load, first: crowded(each) })
       report.add(describe(one, 3))
       found.push(one)
     }
@@ -99,19 +98,6 @@ function serversOf({ ports }: Backends, size: number): string[] {
  */
 function crowded(each: Case): Case {
   return { ...each, connections: 8 * each.connections, requests: 3 * each.requests }
-}
-
-async function beside(peers: readonly Peer[], each: Case, { starts, rounds }: Options, load: Load): Promise<Found> {
-  const rows = await overStarts(starts, async () => {
-    const running = await startPeers(peers, [])
-    try {
-      await warmUp(running, crowded(each), load)
-      return await compare(running, each, rounds, load)
-    } finally {
-      await Promise.all(running.map((proxy) => proxy.stop()))
-    }
-  })
-  return { case: each, rounds: rounds * starts, rows }
 }
 
 function summary(found: readonly Found[]): string {

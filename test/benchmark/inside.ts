@@ -1,6 +1,6 @@
 /** Sluice beside itself, one thing apart: `npm run bench -- routes`, `-- protection` and `-- observability`. */
 import { CHECK_PATH, SMALL, type Case } from './cases.ts'
-import { compare, type Row } from './compare.ts'
+import { compare, warmUp, type Row } from './compare.ts'
 import { Load } from './load-client.ts'
 import { sized, type Options, type Report } from './options.ts'
 import { startBackends, startPeer, type Peer, type Running } from './processes.ts'
@@ -53,42 +53,45 @@ export async function inside(peers: readonly Peer[], options: Options, report: R
   const backends = await startBackends()
   const load = new Load()
   const each = sized(SMALL, options)
-  const { ports } = backends
-  let rows: readonly Row[]
   try {
-    rows = await overStarts(options.starts, () => oneStart(peers, ports, each, options.rounds, load))
+    const found = await overStarts(peers, each, options, { ports: backends.ports, load })
+    report.add(describe(found, 3))
+    return found
   } finally {
     load.stop()
     backends.stop()
   }
-  const found = { case: each, rounds: options.rounds * options.starts, rows }
-  report.add(describe(found, 3))
-  return found
 }
 
-async function oneStart(
-  peers: readonly Peer[],
-  ports: readonly number[],
-  each: Case,
-  rounds: number,
-  load: Load,
-): Promise<readonly Row[]> {
-  const running = await startPeers(peers, ports)
-  try {
-    return await compare(running, each, rounds, load)
-  } finally {
-    await Promise.all(running.map((proxy) => proxy.stop()))
-  }
+interface Surroundings {
+  readonly ports: readonly number[]
+  readonly load: Load
+  /** What each has to take before it is measured. */
+  readonly first?: Case
 }
 
 /** The samples of all starts: one start of the same code differs from another one by more than rounds do. */
-export async function overStarts(starts: number, once: () => Promise<readonly Row[]>): Promise<readonly Row[]> {
+export async function overStarts(
+  peers: readonly Peer[],
+  each: Case,
+  { starts, rounds }: Options,
+  { ports, load, first }: Surroundings,
+): Promise<Found> {
   let rows: readonly Row[] = []
   for (let start = 0; start < starts; start++) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other: they share two cores
-    rows = together(rows, await once())
+    const running = await startPeers(peers, ports)
+    try {
+      // oxlint-disable-next-line no-await-in-loop
+      if (first !== undefined) await warmUp(running, first, load)
+      // oxlint-disable-next-line no-await-in-loop
+      rows = together(rows, await compare(running, each, rounds, load))
+    } finally {
+      // oxlint-disable-next-line no-await-in-loop
+      await Promise.all(running.map((proxy) => proxy.stop()))
+    }
   }
-  return rows
+  return { case: each, rounds: rounds * starts, rows }
 }
 
 /** The samples of some starts and of one more. */
