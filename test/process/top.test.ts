@@ -89,8 +89,11 @@ void test('in a terminal: drawn, resized, suspended, taken up again, quit', { sk
   t.equal(shell.screen.lines.length, 20)
   t.equal(shell.screen.cursor, false)
   spawnSync('stty', ['-F', terminal, 'rows', '10', 'cols', '60'])
-  await shell.until(() => shell.screen.lines.length === 10, 'ten lines')
-  t.ok(shell.screen.lines.every((line) => line.length <= 60))
+  // stty(1) tells of rows and columns one after the other, and each is drawn.
+  await shell.until(() => {
+    const { lines } = shell.screen
+    return lines.length === 10 && lines.every((line) => line.length <= 60)
+  }, 'ten lines of 60 columns')
   shell.type('?')
   await shell.shows(/^HELP/m)
   shell.type('\x1a')
