@@ -3,6 +3,7 @@
  * start is `StartError`'s.
  */
 import { dirname, resolve } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
@@ -28,6 +29,7 @@ export type Override = (settings: Settings) => Settings
 
 /** Runs until a signal ends it. @throws {StartError | ConfigError} when it cannot start */
 export async function serve(file: string, override: Override): Promise<void> {
+  keepGarbageYoung()
   const found = await loadConfig(file, process.env, { algorithms: algorithmCheck() })
   const loaded = { ...found, settings: override(found.settings) }
   const { settings, warnings } = loaded
@@ -45,6 +47,16 @@ export async function serve(file: string, override: Override): Promise<void> {
   app.log.info(greeting(app, settings, file))
   const watch = followFile(app, file, override, loaded)
   stopOnSignals(app, watch)
+}
+
+/**
+ * Where V8 has seen hundreds of objects survive, such as the listeners of as many requests that waited at once, it makes
+ * those that come later among the old ones. They are soon garbage all the same, and keep what they refer to, the whole
+ * of their request, until the next collection of everything: from then on, one of young objects took 14 ms instead of
+ * 0.6, ten times a second. What a gateway makes for a request never lives long.
+ */
+function keepGarbageYoung(): void {
+  setFlagsFromString('--no-allocation-site-pretenuring')
 }
 
 /** Reads the file again when it changes, on SIGHUP, and when a call asks for it. */

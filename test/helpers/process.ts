@@ -31,6 +31,8 @@ export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv
   /** Without the test runner's own code in it, which counts coverage and which an older Node may not understand. */
   readonly plain?: boolean
+  /** For Node itself. */
+  readonly flags?: readonly string[]
   /** The user to run as, for a test that runs as root. */
   readonly uid?: number
 }
@@ -51,9 +53,18 @@ export class Running {
   #over = false
 
   constructor(args: readonly string[], options: RunOptions = {}) {
-    const { node = process.execPath, bin = BIN, cwd = ROOT, env = process.env, uid, plain = false } = options
+    const {
+      node = process.execPath,
+      flags = [],
+      bin = BIN,
+      cwd = ROOT,
+      env = process.env,
+      uid,
+      plain = false,
+    } = options
     const user = uid === undefined ? {} : { uid, gid: uid }
-    const [command, rest] = plain ? ['env', [...UNSET, node, bin, ...args]] : [node, [bin, ...args]]
+    const whole = [...flags, bin, ...args]
+    const [command, rest] = plain ? ['env', [...UNSET, node, ...whole]] : [node, whole]
     this.child = spawn(command, rest, { cwd, env, ...user, stdio: ['ignore', 'pipe', 'pipe'] })
     // A test that is cut off must not leave it running either.
     const kill = (): void => void this.child.kill('SIGKILL')
