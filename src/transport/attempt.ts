@@ -156,9 +156,9 @@ export class Attempt implements Call {
     return this.exchange.write(chunk, release)
   }
 
-  onEnd(trailers: string): void {
+  onEnd(trailers: string, last?: Buffer, release?: () => void): void {
     this.#done()
-    this.exchange.end(trailers)
+    this.exchange.end(trailers, last, release)
   }
 
   onWhole(head: ResponseHead, content: string): void {

@@ -52,8 +52,13 @@ export interface Call {
    * @param release to be called when the piece is no longer needed, if ever: its memory is then used again
    */
   onData(chunk: Buffer, release?: () => void): boolean
-  /** The content is complete; `trailers` is the raw trailer section. */
-  onEnd(trailers: string): void
+  /**
+   * The content is complete; `trailers` is the raw trailer section.
+   *
+   * @param last its last piece: written together with the end, it costs a client's connection one write less
+   * @param release as for onData
+   */
+  onEnd(trailers: string, last?: Buffer, release?: () => void): void
   /** Instead of onHead, onData and onEnd when a short answer came in one piece; `content` is latin1. */
   onWhole(head: ResponseHead, content: string): void
   onFailure(error: AttemptError): void
@@ -159,6 +164,8 @@ export class Connection {
   #lastRead = 0
   /** What a long answer is read into; handed on with what is in it. */
   #own: ReadBuffer | undefined
+  /** Gives back what `#keep` returned, where that is worth it. */
+  #release: (() => void) | undefined
   #headBy = Infinity
   #paused = false
   #sending = false
@@ -466,19 +473,17 @@ export class Connection {
     if (decoder !== undefined) return this.#chunkedContent(decoder, buffer, start, end)
     const stop = Math.min(end, start + this.#remaining)
     this.#remaining -= stop - start
-    this.#handOn(buffer, start, stop)
-    if (this.#call === undefined) return
     // More than was announced: the answer is whole, but what follows belongs to nobody.
-    if (this.#remaining === 0) this.#complete('', stop < end)
+    if (this.#remaining === 0) this.#complete('', stop < end, buffer, start, stop)
+    else this.#handOn(buffer, start, stop)
   }
 
   #chunkedContent(decoder: ChunkedDecoder, buffer: Buffer, start: number, end: number): void {
     this.#pieceStart = this.#pieceEnd = start
     const stop = decoder.feed(buffer, start, end, this)
+    if (decoder.done) return this.#complete(decoder.trailers, stop < end, buffer, this.#pieceStart, this.#pieceEnd)
     this.#handOn(buffer, this.#pieceStart, this.#pieceEnd)
-    if (this.#call === undefined) return
-    if (decoder.problem !== undefined) this.#fail('bad-response', decoder.problem)
-    else if (decoder.done) this.#complete(decoder.trailers, stop < end)
+    if (this.#call !== undefined && decoder.problem !== undefined) this.#fail('bad-response', decoder.problem)
   }
 
   /**
@@ -494,31 +499,37 @@ export class Connection {
   #handOn(buffer: Buffer, start: number, end: number): void {
     const call = this.#call
     if (call === undefined || start === end) return
-    const more = this.#handOver(call, buffer, start, end)
+    const more = call.onData(this.#keep(buffer, start, end), this.#release)
     if (!more && this.#call === call) this.#paused = true
   }
 
-  #handOver(call: Call, buffer: Buffer, start: number, end: number): boolean {
+  /** A piece that nobody will read into; what gives its memory back is in `#release` then. */
+  #keep(buffer: Buffer, start: number, end: number): Buffer {
     const piece = buffer.subarray(start, end)
     const own = this.#own
     const isOwn = buffer === own?.bytes
-    if (buffer !== SHARED && !isOwn) return call.onData(piece)
-    if (piece.length < LARGE_READ) return call.onData(Buffer.from(piece))
+    this.#release = undefined
+    if (buffer !== SHARED && !isOwn) return piece
+    if (piece.length < LARGE_READ) return Buffer.from(piece)
     if (own !== undefined && isOwn) {
       this.#own = undefined
-      return call.onData(piece, own.release)
+      this.#release = own.release
+      return piece
     }
     const copy = ReadBuffer.take()
+    this.#release = copy.release
     piece.copy(copy.bytes)
-    return call.onData(copy.bytes.subarray(0, piece.length), copy.release)
+    return copy.bytes.subarray(0, piece.length)
   }
 
-  #complete(trailers: string, surplus: boolean): void {
+  #complete(trailers: string, surplus: boolean, buffer: Buffer, start: number, end: number): void {
     const call = this.#call
     const head = this.#head
     if (call === undefined || head === undefined) return
+    const last = start === end ? undefined : this.#keep(buffer, start, end)
+    const release = last === undefined ? undefined : this.#release
     this.#finish(head.reusable && !surplus, head.keepAliveMs)
-    call.onEnd(trailers)
+    call.onEnd(trailers, last, release)
   }
 
   /** The answer is complete: free for the next call, or closed. */

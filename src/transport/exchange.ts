@@ -363,13 +363,20 @@ export class Exchange implements RequestInfo {
     return false
   }
 
-  /** @param trailers the raw trailer section */
-  end(trailers: string): void {
-    if (this.#stream !== undefined) this.#stream.push(null)
-    else if (this.#tunnel !== undefined) endTunnel(this.#tunnel, this.forwarding.limits.clientMs)
+  /**
+   * @param trailers the raw trailer section
+   * @param last what is still to be written
+   * @param release as for write
+   */
+  end(trailers: string, last?: Buffer, release?: () => void): void {
+    if (last !== undefined) this.bytesOut += last.length
+    if (this.#stream !== undefined) {
+      if (last !== undefined) this.#stream.push(last)
+      this.#stream.push(null)
+    } else if (this.#tunnel !== undefined) endTunnel(this.#tunnel, this.forwarding.limits.clientMs)
     else {
       const passed = trailers !== '' && wantsTrailers(this.raw)
-      this.#wire.end(this.res, passed ? responseTrailers(trailers, this.forwarding) : undefined)
+      this.#wire.end(this.res, passed ? responseTrailers(trailers, this.forwarding) : undefined, last, release)
       this.#wire.expire(this.res, this.forwarding.limits.clientMs)
     }
   }

@@ -118,7 +118,8 @@ class CheckCall implements Call {
     return true
   }
 
-  onEnd(): void {
+  onEnd(_trailers: string, last?: Buffer): void {
+    if (last !== undefined) this.#content += last.toString('latin1')
     this.#judge()
   }
 

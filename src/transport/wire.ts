@@ -29,8 +29,13 @@ export interface Wire {
   flushHead(res: ServerResponse): void
   /** Passes an interim answer on, to a client that can read it. */
   inform(raw: IncomingMessage, res: ServerResponse, status: number, fields: string[]): void
-  /** Ends the answer, with fields behind it where there are any. */
-  end(res: ServerResponse, trailers: Trailers | undefined): void
+  /**
+   * Ends the answer, with fields behind it where there are any.
+   *
+   * @param last what is still to be written
+   * @param release called when nothing needs that any more, where that can be told
+   */
+  end(res: ServerResponse, trailers: Trailers | undefined, last?: Buffer, release?: () => void): void
   /** Sees to it that an answer that is written, but not taken in by the client for so long, is cut off. */
   expire(res: ServerResponse, afterMs: number): void
   /** Breaks the answer off in a way that no client can take for its end. */
@@ -57,9 +62,9 @@ const HTTP1: Wire = {
     // RFC 9110, section 15.2: never to HTTP/1.0.
     if (raw.httpVersionMinor > 0) res.writeInformation(status, fields)
   },
-  end(res, trailers) {
+  end(res, trailers, last, release) {
     if (trailers !== undefined) res.addTrailers(trailers)
-    res.end()
+    res.end(last, release)
   },
   expire(res, afterMs) {
     const { socket } = res
@@ -96,9 +101,9 @@ const HTTP2: Wire = {
     if (!stream.destroyed && !stream.headersSent)
       stream.additionalHeaders({ ...asObject(fields, FORBIDDEN_IN_HTTP2), ':status': status })
   },
-  end(res, trailers) {
+  end(res, trailers, last) {
     if (trailers !== undefined) http2(res).addTrailers(asObject(trailers.flat(), FORBIDDEN_IN_HTTP2))
-    res.end()
+    res.end(last)
   },
   // The listener does that for all answers of HTTP/2.
   expire: () => undefined,

@@ -37,7 +37,7 @@ export class BareGet implements Call {
     return true
   }
 
-  onEnd(): void {}
+  onEnd(_trailers: string, _last?: Buffer): void {}
 
   onWhole(_head: ResponseHead, _content: string): void {}
 

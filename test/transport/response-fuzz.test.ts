@@ -52,7 +52,8 @@ class Reader extends BareGet {
     return true
   }
 
-  override onEnd(): void {
+  override onEnd(_trailers: string, last?: Buffer): void {
+    if (last !== undefined) this.onData(last)
     if (this.#head !== undefined) this.onWhole(this.#head, this.#content)
   }
 
