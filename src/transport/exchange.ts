@@ -174,6 +174,7 @@ export class Exchange implements RequestInfo {
     const { via } = this.raw.headers
     if (via !== undefined && context.via !== '' && namesIn(via, context.via)) throw new SluiceError('SLUICE_LOOP')
     this.body = this.#openBody()
+    if (this.body === undefined && context.strict) this.#wire.forgoBody(this.raw)
     this.trace = traceOf(this.raw, this.peer.trusted, context.tracing())
   }
 

@@ -150,6 +150,35 @@ void test('an onResponse hook runs when an answer has been sent', async (t) => {
   t.same(seen.slice(0, 2), [200, 200])
 })
 
+void test('who waits for the events of a request without a body hears them; who reads it comes to its end', async (t) => {
+  const server = await backend(t, (request, response) => {
+    if (request.url !== '/never') response.end('here')
+  })
+  const told: string[] = []
+  const left = Promise.withResolvers<string>()
+  const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
+    app.addHook('onRequest', async ({ raw, url }) => {
+      if (url === '/heard') raw.once('end', () => told.push('end')).once('close', () => told.push('close'))
+      if (url === '/never') raw.once('close', () => left.resolve('close'))
+    })
+    app.post('/read', (request, reply) => {
+      request.raw.resume().once('end', () => void reply.send('read'))
+    })
+  })
+  const client = await RawClient.open(t, gateway.port)
+  await inTurn(['/unheard', '/heard'], async (path) => {
+    client.send(get(path))
+    t.equal((await client.answer()).body.toString(), 'here')
+  })
+  client.send('POST /read HTTP/1.1\r\nHost: a\r\n\r\n')
+  t.equal((await client.answer()).body.toString(), 'read')
+  t.same(told, ['end', 'close'])
+  client.send(get('/never'))
+  await server.request(2)
+  client.socket.destroy()
+  t.equal(await left.promise, 'close')
+})
+
 void test('a preParsing hook may put another stream in place of the body', async (t) => {
   const server = await backend(t)
   const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
