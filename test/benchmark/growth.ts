@@ -1,7 +1,8 @@
 /**
  * `npm run bench -- growth`: what a request costs with more backends, by algorithm, and with more routes; and what an
  * idle connection of a client costs. Backends are many addresses of few servers. Their connections are kept for long,
- * so that no round has to make thousands anew: that is not what is asked. nginx stands beside for its round robin.
+ * so that no round has to make thousands anew: that is not what is asked. nginx stands beside for its round robin, and the
+ * floor for what it costs to touch one of so many connections, whoever picks it.
  */
 import { addresses } from './addresses.ts'
 import { SMALL, type Case } from './cases.ts'
@@ -11,7 +12,7 @@ import { BY_ROUTES, inside, overStarts } from './inside.ts'
 import { Load } from './load-client.ts'
 import { machine } from './machine.ts'
 import { chosen, sized, type Options, type Report } from './options.ts'
-import { startBackends, type Backends, type Peer } from './processes.ts'
+import { PROXY_CORE, startBackends, startNode, type Backends, type Peer } from './processes.ts'
 import { nginx } from './proxies/nginx.ts'
 import { sluice } from './proxies/sluice.ts'
 import { describe, type Found } from './report.ts'
@@ -34,6 +35,10 @@ const ALGORITHMS: readonly Balancing[] = [
   balancing('power-of-two', 'power-of-two'),
   balancing('consistent-hash', { type: 'consistent-hash', key: { path: true } }),
   balancing('least-connections', 'least-connections'),
+  {
+    name: 'floor, at random',
+    start: (servers) => (port) => startNode('peers/floor.ts', [String(port), 'http', ...servers], { core: PROXY_CORE }),
+  },
   { name: 'nginx, round robin', start: (servers) => nginx({ servers }) },
 ]
 

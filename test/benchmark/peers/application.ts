@@ -1,7 +1,7 @@
 /**
  * What the applications among the peers have in common: how they are started, and their backends in turn.
  *
- *   FILE PORT http|https BACKEND...    ports, all on 127.0.0.1
+ *   FILE PORT http|https BACKEND...    ports, all on 127.0.0.1; the floor also takes addresses with ports
  */
 import { readFileSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
@@ -16,6 +16,10 @@ const [portText = '', scheme = 'http', ...backends] = process.argv.slice(2)
 
 export const port = Number(portText)
 export const ports = backends.map(Number)
+export const servers = backends.map((each) => {
+  const { hostname, port: at } = new URL(`tcp://${each.includes(':') ? each : `127.0.0.1:${each}`}`)
+  return { host: hostname, port: Number(at) }
+})
 export const bases = ports.map((each) => `http://127.0.0.1:${each}`)
 export const secure =
   scheme === 'https' ? { cert: readFileSync(CERTIFICATE_FILE), key: readFileSync(KEY_FILE) } : undefined

@@ -5,32 +5,36 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 
-import { listen, makeServer, ports } from './application.ts'
+import { listen, makeServer, servers } from './application.ts'
 
 const BUFFER_BYTES = 64 * 1024
 /** What is this short goes out as text, in one piece with its head. */
 const SHORT = 4096
 
-const idle: Backend[][] = ports.map(() => [])
+/** Where it is asked what many backends cost: answers are short then, and one is read at a time. */
+const MANY = servers.some(({ host }) => host !== '127.0.0.1')
+const SHARED = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+
+const idle: Backend[][] = servers.map(() => [])
 let turn = 0
 
 class Backend {
   readonly #idle: Backend[]
   readonly #socket: Socket
   /** While one is being sent, the other is read into. */
-  #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
-  #other = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  #buffer = MANY ? SHARED : Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  #other = MANY ? SHARED : Buffer.allocUnsafeSlow(BUFFER_BYTES)
   #res: ServerResponse | undefined
   #left = 0
 
-  constructor(port: number, among: Backend[]) {
+  constructor(server: { readonly host: string; readonly port: number }, among: Backend[]) {
     this.#idle = among
     const buffer = (): Buffer => {
       ;[this.#buffer, this.#other] = [this.#other, this.#buffer]
       return this.#buffer
     }
     const callback = (length: number): boolean => this.#read(this.#buffer, length)
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true, onread: { buffer, callback } })
+    this.#socket = connect({ ...server, noDelay: true, onread: { buffer, callback } })
     this.#socket.on('error', () => this.#res?.destroy())
   }
 
@@ -88,9 +92,10 @@ class Backend {
 
 listen(
   makeServer((req, res) => {
-    const index = turn++ % ports.length
-    const among = idle[index] ?? []
-    const backend = among.pop() ?? new Backend(ports[index] ?? 0, among)
+    const index = MANY ? Math.floor(Math.random() * servers.length) : turn++ % servers.length
+    const [server, among] = [servers[index], idle[index]]
+    if (server === undefined || among === undefined) throw new Error('it has no backend')
+    const backend = among.pop() ?? new Backend(server, among)
     backend.forward(req, res)
   }),
 )
