@@ -164,8 +164,6 @@ export class Connection {
   #lastRead = 0
   /** What a long answer is read into; handed on with what is in it. */
   #own: ReadBuffer | undefined
-  /** Gives back what `#keep` returned, where that is worth it. */
-  #release: (() => void) | undefined
   #headBy = Infinity
   #paused = false
   #sending = false
@@ -499,37 +497,38 @@ export class Connection {
   #handOn(buffer: Buffer, start: number, end: number): void {
     const call = this.#call
     if (call === undefined || start === end) return
-    const more = call.onData(this.#keep(buffer, start, end), this.#release)
+    const holder = this.#holderOf(buffer, end - start)
+    const more = call.onData(this.#keep(buffer, start, end, holder), holder?.release)
     if (!more && this.#call === call) this.#paused = true
   }
 
-  /** A piece that nobody will read into; what gives its memory back is in `#release` then. */
-  #keep(buffer: Buffer, start: number, end: number): Buffer {
-    const piece = buffer.subarray(start, end)
+  /** What a large piece is kept in: the buffer that it was read into, where that is no other's, or another one. */
+  #holderOf(buffer: Buffer, length: number): ReadBuffer | undefined {
     const own = this.#own
-    const isOwn = buffer === own?.bytes
-    this.#release = undefined
-    if (buffer !== SHARED && !isOwn) return piece
-    if (piece.length < LARGE_READ) return Buffer.from(piece)
-    if (own !== undefined && isOwn) {
-      this.#own = undefined
-      this.#release = own.release
-      return piece
-    }
-    const copy = ReadBuffer.take()
-    this.#release = copy.release
-    piece.copy(copy.bytes)
-    return copy.bytes.subarray(0, piece.length)
+    if (length < LARGE_READ) return undefined
+    if (buffer === SHARED) return ReadBuffer.take()
+    if (buffer !== own?.bytes) return undefined
+    this.#own = undefined
+    return own
+  }
+
+  /** A piece that nothing will be read over. */
+  #keep(buffer: Buffer, start: number, end: number, holder: ReadBuffer | undefined): Buffer {
+    const piece = buffer.subarray(start, end)
+    if (holder === undefined) return buffer === SHARED || buffer === this.#own?.bytes ? Buffer.from(piece) : piece
+    if (holder.bytes === buffer) return piece
+    piece.copy(holder.bytes)
+    return holder.bytes.subarray(0, piece.length)
   }
 
   #complete(trailers: string, surplus: boolean, buffer: Buffer, start: number, end: number): void {
     const call = this.#call
     const head = this.#head
     if (call === undefined || head === undefined) return
-    const last = start === end ? undefined : this.#keep(buffer, start, end)
-    const release = last === undefined ? undefined : this.#release
+    const holder = this.#holderOf(buffer, end - start)
+    const last = start === end ? undefined : this.#keep(buffer, start, end, holder)
     this.#finish(head.reusable && !surplus, head.keepAliveMs)
-    call.onEnd(trailers, last, release)
+    call.onEnd(trailers, last, holder?.release)
   }
 
   /** The answer is complete: free for the next call, or closed. */
