@@ -286,6 +286,21 @@ void test('among many, one request at a time follows the weights, and the heavy 
   }
 })
 
+void test('among many of one weight, turns go round in the order of the list, from a drawn place on', async (t) => {
+  const list = crowd(3)
+  const firstOf = (seed: number): number => {
+    const algorithm = leastConnections(undefined, seeded(seed))
+    const picks = Array.from({ length: 2 * list.length }, () => list.indexOf(algorithm.pick(list, request())))
+    const [first = 0] = picks
+    t.same(
+      picks,
+      picks.map((_, n) => (first + n) % list.length),
+    )
+    return first
+  }
+  t.ok(new Set([1, 2, 3, 4].map(firstOf)).size > 1)
+})
+
 void test('property: among many, whoever is picked has no more than another, whatever begins and ends', async () => {
   assert(
     property(integer({ min: 1, max: 2 ** 30 }), integer({ min: 1, max: 400 }), (seed, most) => {

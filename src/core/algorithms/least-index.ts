@@ -6,8 +6,10 @@
  *
  * Ties are broken by turns, in virtual time as of fair queueing by beginnings (Goyal, Vin, Cheng, "Start-time Fair
  * Queueing", 1996): a turn takes 1 / weight of it, and the earliest is first. One request at a time thus follows the
- * weights. Where in its turn each begins is drawn, so that a heavy one does not have all of its turns in one go. Whoever
- * had no turn because it was busy is not owed more than one.
+ * weights. Where in its turn each begins is spread evenly along the list from a drawn place on: a heavy one does not have
+ * all of its turns in one go, many gateways do not all begin with the same one, and equals have their turns in the order
+ * of the list, in which most of what belongs to them lies in memory: with thousands, a random order costs a request a
+ * fifth more. Whoever had no turn because it was busy is not owed more than one.
  */
 import type { Backend } from '../backend.ts'
 import type { FailedTurns } from './failed-turns.ts'
@@ -44,9 +46,13 @@ export class LeastIndex implements LeastOrder {
     this.total = sumOf(this.#weights)
     this.#positions = new Map(list.map((backend, index) => [backend, index]))
     this.#now[0] = before?.now ?? 0
-    this.#turns = Float64Array.from(list, (backend) => {
+    const entry = random()
+    let sum = 0
+    this.#turns = Float64Array.from(list, (backend, index) => {
       const carried = before === undefined ? undefined : before.#turnOf(backend)
-      return carried ?? this.now + random() / backend.weight
+      const phase = (entry + sum / this.total) % 1
+      sum += this.#weights[index] ?? 0
+      return carried ?? this.now + phase / backend.weight
     })
     this.#loads = Float64Array.from(list, ({ inFlight, weight }) => inFlight / weight)
     this.#order = new IndexHeap(this.#loads, this.#turns)
