@@ -57,7 +57,7 @@ export class Attempt implements Call {
     this.#decider = decider
     this.method = method
     this.spanId = trace === undefined ? '' : newSpanId()
-    this.head = exchange.headFor(lease.member, this.spanId)
+    this.head = exchange.headFor(connections.host, this.spanId)
     this.repeatable = body === undefined && idempotent
     this.upgrade = upgrade
     this.limits = forwarding.limits

@@ -177,6 +177,9 @@ export class Connection {
 
   /** Until when, on the clock of `performance.now()`, it may lie idle. The owner's to set and read. */
   idleUntil = 0
+  /** Its neighbours in the owner's stack of idle ones. The owner's to set and read. */
+  above: Connection | undefined
+  below: Connection | undefined
 
   constructor(owner: ConnectionOwner, call: Call) {
     this.#owner = owner

@@ -26,11 +26,17 @@ const KEEP_ALIVE_MARGIN_MS = 1000
 
 export class Connections implements ConnectionOwner {
   readonly url: URL
+  /** The URL's, which makes it anew whenever it is asked. */
+  readonly host: string
   session: Buffer | undefined
   #settings: ConnectionSettings
   readonly #open = new Set<Connection>()
-  /** A stack: the freshest on top, so that the others can fall idle and close. */
-  readonly #idle: Connection[] = []
+  /**
+   * The top of a stack, the freshest, so that the others can fall idle and close. Each knows its neighbours: an array
+   * would be two places more in memory to go to, which for thousands of backends are in no cache, and be searched for
+   * whoever closes.
+   */
+  #idle: Connection | undefined
   /** In the order they came, each with the time at which it has waited long enough. */
   readonly #waiting = new Map<Call, number>()
   #queueTimer: NodeJS.Timeout | undefined
@@ -42,6 +48,7 @@ export class Connections implements ConnectionOwner {
 
   constructor(url: URL, settings: ConnectionSettings) {
     this.url = url
+    this.host = url.host
     this.#settings = settings
   }
 
@@ -92,7 +99,7 @@ export class Connections implements ConnectionOwner {
     this.#retired = true
     this.#whenGone = whenGone
     clearTimeout(this.#idleTimer)
-    for (const connection of this.#idle.splice(0)) connection.destroy()
+    this.#destroyIdle(() => true)
     this.#lookWhetherGone()
   }
 
@@ -102,7 +109,7 @@ export class Connections implements ConnectionOwner {
     this.#whyClosed = reason
     clearTimeout(this.#queueTimer)
     clearTimeout(this.#idleTimer)
-    for (const connection of this.#idle.splice(0)) connection.destroy()
+    this.#destroyIdle(() => true)
     for (const connection of this.#open) connection.abandon(reason)
     // No backend has seen them, and what they wait for will not come: another backend may take them.
     for (const call of this.#waiting.keys()) {
@@ -126,14 +133,13 @@ export class Connections implements ConnectionOwner {
     const keepMs = keepAliveMs === undefined ? idleMs : Math.min(idleMs, keepAliveMs - KEEP_ALIVE_MARGIN_MS)
     if (this.#retired || this.#closed || keepMs <= 0) return connection.destroy()
     connection.idleUntil = performance.now() + keepMs
-    this.#idle.push(connection)
+    this.#push(connection)
     this.#idleTimer ??= setTimeout(() => this.#closeIdle(), keepMs).unref()
   }
 
   onClosed(connection: Connection, repeat: Call | undefined): void {
     this.#open.delete(connection)
-    const at = this.#idle.indexOf(connection)
-    if (at !== -1) this.#idle.splice(at, 1)
+    this.#remove(connection)
     if (this.#closed) {
       repeat?.onFailure(new AttemptError('reset', this.#whyClosed))
       return this.#lookWhetherGone()
@@ -148,12 +154,39 @@ export class Connections implements ConnectionOwner {
   }
 
   #takeIdle(): Connection | undefined {
-    const now = this.#idle.length === 0 ? 0 : performance.now()
-    for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
-      if (connection.idle && connection.idleUntil > now) return connection
-      connection.destroy()
+    const now = this.#idle === undefined ? 0 : performance.now()
+    for (let top = this.#idle; top !== undefined; top = this.#idle) {
+      this.#remove(top)
+      if (top.idle && top.idleUntil > now) return top
+      top.destroy()
     }
     return undefined
+  }
+
+  #push(connection: Connection): void {
+    const top = this.#idle
+    connection.below = top
+    if (top !== undefined) top.above = connection
+    this.#idle = connection
+  }
+
+  /** Takes it out of the stack, if it is there. */
+  #remove(connection: Connection): void {
+    const { above, below } = connection
+    if (above !== undefined) above.below = below
+    else if (this.#idle === connection) this.#idle = below
+    if (below !== undefined) below.above = above
+    connection.above = connection.below = undefined
+  }
+
+  /** @param which looked at from the freshest on */
+  #destroyIdle(which: (connection: Connection) => boolean): void {
+    // Closing takes it out of the stack.
+    for (let each = this.#idle; each !== undefined;) {
+      const { below } = each
+      if (which(each)) each.destroy()
+      each = below
+    }
   }
 
   #enqueue(call: Call): void {
@@ -187,8 +220,10 @@ export class Connections implements ConnectionOwner {
     this.#idleTimer = undefined
     const now = performance.now()
     let next = Infinity
-    for (const connection of this.#idle.filter(({ idleUntil }) => idleUntil <= now)) connection.destroy()
-    for (const { idleUntil } of this.#idle) next = Math.min(next, idleUntil)
+    this.#destroyIdle(({ idleUntil }) => {
+      if (idleUntil > now) next = Math.min(next, idleUntil)
+      return idleUntil <= now
+    })
     if (next < Infinity) this.#idleTimer = setTimeout(() => this.#closeIdle(), Math.ceil(next - now)).unref()
   }
 }

@@ -209,10 +209,11 @@ export class Exchange implements RequestInfo {
   /**
    * The request head for a backend.
    *
+   * @param backendHost its name and port, as they stand in its URL
    * @param spanId of the attempt; '' without a trace
    * @throws {SluiceError} when the request may not be forwarded
    */
-  headFor(backend: Backend, spanId: string): string {
+  headFor(backendHost: string, spanId: string): string {
     const { forwarding } = this
     const { rewrite } = forwarding
     const asIs = rewrite === undefined || this.path === SERVER_WIDE
@@ -231,7 +232,7 @@ export class Exchange implements RequestInfo {
       spanId,
       strict: this.#context.strict && this.#wire.closes,
     }
-    return buildRequestHead(input, backend.url.host, forwarding)
+    return buildRequestHead(input, backendHost, forwarding)
   }
 
   /** Whether it may be sent once more although a backend may have seen it. */
