@@ -352,6 +352,22 @@ void test('property: among many, what it explains is what it then does', async (
   t.ok(told > 7000, `${told} of 8000`)
 })
 
+void test('among many, who was given a larger weight has its turn within a round', async (t) => {
+  const list = crowd(1)
+  const pool = poolOf(list, leastConnections(undefined, seeded(6)))
+  const round = (): string[] => {
+    return list.map(() => {
+      const lease = pool.acquire(request())
+      lease?.release('answered')
+      return lease?.member.id ?? ''
+    })
+  }
+  pool.setWeight('server-7', 1e-6)
+  round()
+  pool.setWeight('server-7', 1)
+  t.ok(round().includes('server-7'))
+})
+
 void test('among many, who is slow, silent or fails at once is passed over, and comes back', async (t) => {
   const { clock, random } = seeded(4)
   const list = crowd(1)

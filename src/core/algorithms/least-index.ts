@@ -109,10 +109,14 @@ export class LeastIndex implements LeastOrder {
     }
   }
 
-  /** The virtual time of its next turn; undefined for whom it does not know, or who had no weight. */
+  /**
+   * The virtual time of its next turn; undefined for whom it does not know, or who had no weight. Whose weight has been
+   * raised need not wait for as long as it would have had to with the old one.
+   */
   #turnOf(backend: Backend): number | undefined {
     const index = this.#positions.get(backend)
-    return index === undefined || this.#weights[index] === 0 ? undefined : this.#turns[index]
+    if (index === undefined || this.#weights[index] === 0) return undefined
+    return Math.min(this.#turns[index] ?? 0, this.now + 1 / backend.weight)
   }
 
   /** Puts it where it belongs by what it has now: of those in order nobody is slow. @returns whether it was there */
