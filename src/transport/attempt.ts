@@ -68,6 +68,10 @@ export class Attempt implements Call {
     return this.exchange.body
   }
 
+  get recycles(): boolean {
+    return this.exchange.recycles
+  }
+
   get abandoned(): boolean {
     return this.exchange.abandoned
   }

@@ -62,6 +62,8 @@ export interface Call {
   /** Instead of onHead, onData and onEnd when a short answer came in one piece; `content` is latin1. */
   onWhole(head: ResponseHead, content: string): void
   onFailure(error: AttemptError): void
+  /** Whether it calls `release` for what it was given: only then is there more for it than a copy. */
+  readonly recycles: boolean
   /** Whether its client has left, which nobody notices while its body is not read. */
   readonly abandoned: boolean
 }
@@ -354,7 +356,7 @@ export class Connection {
   #buffer(): Buffer {
     // A tunnel may be silent for an hour behind a message: only one that fills the buffer is worth one of its own.
     const large = this.#state === TUNNEL ? READ_SIZE : LARGE_READ
-    if (this.#state < CONTENT || this.#lastRead < large) {
+    if (this.#state < CONTENT || this.#lastRead < large || this.#call?.recycles !== true) {
       this.#dropOwn()
       return SHARED
     }
@@ -500,15 +502,15 @@ export class Connection {
   #handOn(buffer: Buffer, start: number, end: number): void {
     const call = this.#call
     if (call === undefined || start === end) return
-    const holder = this.#holderOf(buffer, end - start)
+    const holder = this.#holderOf(call, buffer, end - start)
     const more = call.onData(this.#keep(buffer, start, end, holder), holder?.release)
     if (!more && this.#call === call) this.#paused = true
   }
 
   /** What a large piece is kept in: the buffer that it was read into, where that is no other's, or another one. */
-  #holderOf(buffer: Buffer, length: number): ReadBuffer | undefined {
+  #holderOf(call: Call, buffer: Buffer, length: number): ReadBuffer | undefined {
     const own = this.#own
-    if (length < LARGE_READ) return undefined
+    if (length < LARGE_READ || !call.recycles) return undefined
     if (buffer === SHARED) return ReadBuffer.take()
     if (buffer !== own?.bytes) return undefined
     this.#own = undefined
@@ -528,7 +530,7 @@ export class Connection {
     const call = this.#call
     const head = this.#head
     if (call === undefined || head === undefined) return
-    const holder = this.#holderOf(buffer, end - start)
+    const holder = this.#holderOf(call, buffer, end - start)
     const last = start === end ? undefined : this.#keep(buffer, start, end, holder)
     this.#finish(head.reusable && !surplus, head.keepAliveMs)
     call.onEnd(trailers, last, holder?.release)

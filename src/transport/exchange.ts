@@ -351,16 +351,20 @@ export class Exchange implements RequestInfo {
     callback(null, { statusCode: head.status, headers: asObject(this.#fields(head)), body: this.#stream })
   }
 
+  /** Whether it can be told when the system has taken a chunk, so that its memory can be used again. */
+  get recycles(): boolean {
+    return this.callback === undefined && (this.#tunnel !== undefined || this.#wire.tellsWhenWritten(this.res))
+  }
+
   /**
-   * @param release called when the system has taken the chunk, where that can be told
+   * @param release called when the system has taken the chunk; only where it `recycles`
    * @returns false when the client cannot keep up; the attempt is told when it can
    */
   write(chunk: Buffer, release?: () => void): boolean {
     this.bytesOut += chunk.length
     if (this.#stream !== undefined) return this.#stream.push(chunk)
     const out = this.#tunnel ?? this.res
-    if (release === undefined || !this.#wire.tellsWhenWritten ? out.write(chunk) : out.write(chunk, release))
-      return true
+    if (release === undefined ? out.write(chunk) : out.write(chunk, release)) return true
     out.once('drain', () => this.attempt?.resume())
     return false
   }

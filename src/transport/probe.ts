@@ -81,6 +81,7 @@ class CheckCall implements Call {
   readonly head: string
   readonly body = undefined
   readonly repeatable = true
+  readonly recycles = false
   readonly upgrade = ''
   readonly limits: CallLimits
   readonly headBy = Infinity

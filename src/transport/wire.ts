@@ -16,7 +16,7 @@ export interface Wire {
   /** Whether a connection ends with an answer that says so, or whose request was not read to its end. */
   readonly closes: boolean
   /** Whether the callback of a write comes when nothing needs what was written any more. */
-  readonly tellsWhenWritten: boolean
+  tellsWhenWritten(res: ServerResponse): boolean
   /** Of a request that has no body: it need not tell anybody that there is nothing. */
   forgoBody(raw: IncomingMessage): void
   writeHead(res: ServerResponse, status: number, reason: string, fields: string[]): void
@@ -35,7 +35,7 @@ export interface Wire {
    * Ends the answer, with fields behind it where there are any.
    *
    * @param last what is still to be written
-   * @param release called when nothing needs that any more, where that can be told
+   * @param release called when nothing needs that any more, where it `tellsWhenWritten`
    */
   end(res: ServerResponse, trailers: Trailers | undefined, last?: Buffer, release?: () => void): void
   /** Sees to it that an answer that is written, but not taken in by the client for so long, is cut off. */
@@ -50,7 +50,8 @@ export interface Wire {
 
 const HTTP1: Wire = {
   closes: true,
-  tellsWhenWritten: true,
+  // Whoever has put a function in their place, to see what is sent, may keep it.
+  tellsWhenWritten: (res) => Reflect.get(res, 'write') === WRITE && Reflect.get(res, 'end') === END,
   forgoBody(raw) {
     // An application's hook may wait for its 'close'.
     // oxlint-disable-next-line no-underscore-dangle -- Node's name
@@ -95,7 +96,7 @@ const HTTP1: Wire = {
 const HTTP2: Wire = {
   closes: false,
   // It keeps what it was given for longer.
-  tellsWhenWritten: false,
+  tellsWhenWritten: () => false,
   forgoBody: () => undefined,
   writeHead(res, status, _reason, fields) {
     if (status > 599) throw new AttemptError('bad-response', `a status of ${status}`)
@@ -144,7 +145,20 @@ function canStore(res: ServerResponse): res is Storing {
   return Reflect.get(res, 'writeHead') === WRITE_HEAD && '_storeHeader' in res && '_hasBody' in res
 }
 
-const WRITE_HEAD: unknown = Reflect.get(ServerResponse.prototype, 'writeHead')
+const WRITE_HEAD = nodesOwn('writeHead', '_storeHeader(')
+const WRITE = nodesOwn('write', 'write_(')
+const END = nodesOwn('end', 'write_(')
+
+/**
+ * A method of Node's; undefined where another has been put in its place before this was loaded, as those do that watch
+ * an application from outside.
+ *
+ * @param calls what only Node's calls
+ */
+function nodesOwn(name: string, calls: string): unknown {
+  const method: unknown = Reflect.get(ServerResponse.prototype, name)
+  return typeof method === 'function' && Function.prototype.toString.call(method).includes(calls) ? method : undefined
+}
 
 /**
  * Node's writeHead looks at each field anew, which takes as long as reading the whole head here did. It is told instead

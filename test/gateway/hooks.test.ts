@@ -26,6 +26,8 @@ const pass = (app: FastifyInstance): void => {
   app.addHook('onSend', async (_request, _reply, payload) => payload)
 }
 
+const millionOf = (text: string): Buffer => Buffer.alloc(1_000_000, text)
+
 const refuse = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
   reply.code(403).send('no')
 
@@ -238,6 +240,30 @@ void test('who puts a function in the place of writeHead sees what is written', 
   t.match(answer, { status: 200, complete: true })
   t.same(valuesOf(answer, 'x-a'), ['1'])
   t.match(seen, [200, 'OK', ['X-A', '1']])
+})
+
+void test('who puts functions in the place of write and end may keep what they are given', async (t) => {
+  const server = await backend(t, ({ url = '' }, response) => void response.end(millionOf(url)))
+  const kept = new Map<string, Buffer[]>()
+  const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } }, (app) => {
+    app.addHook('onRequest', ({ url }, { raw }, next) => {
+      const pieces: Buffer[] = []
+      kept.set(url, pieces)
+      for (const name of ['write', 'end']) {
+        const own: unknown = Reflect.get(raw, name)
+        Reflect.set(raw, name, (...args: unknown[]) => {
+          if (args[0] instanceof Buffer) pieces.push(args[0])
+          return typeof own === 'function' ? Reflect.apply(own, raw, args) : undefined
+        })
+      }
+      next()
+    })
+  })
+  const paths = Array.from({ length: 8 }, (_, n) => `/${n}`)
+  await inTurn([1, 2], async () => {
+    await Promise.all(paths.map(async (path) => ask(t, gateway.port, get(path))))
+  })
+  for (const path of paths) t.ok(Buffer.concat(kept.get(path) ?? []).equals(millionOf(path)), path)
 })
 
 void test('an id that an application makes cannot become a line of a head', async (t) => {

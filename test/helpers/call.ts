@@ -14,6 +14,7 @@ export class BareGet implements Call {
   readonly head: string
   readonly body = undefined
   readonly repeatable = false
+  readonly recycles = false
   readonly upgrade = ''
   readonly limits: CallLimits = { headersMs: 10_000, bodyMs: 10_000, clientMs: 10_000, tunnelMs: 10_000 }
   readonly headBy = Infinity
