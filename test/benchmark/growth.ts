@@ -5,6 +5,7 @@
  * floor for what it costs to touch one of so many connections, whoever picks it.
  */
 import { addresses } from './addresses.ts'
+import { growthAims, verdicts } from './aims.ts'
 import { SMALL, type Case } from './cases.ts'
 import { ratio, table } from './figures.ts'
 import { idle, type IdleFound } from './idle.ts'
@@ -30,11 +31,16 @@ function balancing(name: string, algorithm: string | object): Balancing {
   return { name, start: (servers) => sluice({ pool, urls: servers.map((each) => `http://${each}`), moreRoutes: 0 }) }
 }
 
-const ALGORITHMS: readonly Balancing[] = [
+const OURS: readonly Balancing[] = [
   balancing('round-robin', 'round-robin'),
   balancing('power-of-two', 'power-of-two'),
   balancing('consistent-hash', { type: 'consistent-hash', key: { path: true } }),
   balancing('least-connections', 'least-connections'),
+]
+const OWN: ReadonlySet<string> = new Set(OURS.map(({ name }) => name))
+
+const ALGORITHMS: readonly Balancing[] = [
+  ...OURS,
   {
     name: 'floor, at random',
     start: (servers) => (port) => startNode('peers/floor.ts', [String(port), 'http', ...servers], { core: PROXY_CORE }),
@@ -45,7 +51,7 @@ const ALGORITHMS: readonly Balancing[] = [
 interface Findings {
   readonly machine: string
   readonly backends: readonly Found[]
-  readonly routes: Found | undefined
+  readonly routes: readonly Found[]
   readonly idle: IdleFound | undefined
 }
 
@@ -57,10 +63,12 @@ export async function growth(options: Options, report: Report): Promise<void> {
   const findings: Findings = {
     machine: where,
     backends: has('backends') ? await byBackends(options, report) : [],
-    routes: has('routes') ? await inside(BY_ROUTES, options, report) : undefined,
+    routes: has('routes') ? await inside(BY_ROUTES, options, report) : [],
     idle: has('idle') ? await byConnections(options, report) : undefined,
   }
   report.data(findings)
+  const own = findings.backends.filter(({ case: { title } }) => OWN.has(title))
+  report.add(verdicts(growthAims([...own, ...findings.routes], findings.idle?.rows ?? [])))
 }
 
 async function byBackends(options: Options, report: Report): Promise<Found[]> {
@@ -68,6 +76,7 @@ async function byBackends(options: Options, report: Report): Promise<Found[]> {
   const backends = await startBackends((index) => [network(index), String(LARGEST / 3)])
   const load = new Load()
   const found: Found[] = []
+  const onFound = (one: Found): void => report.add(describe(one, 3))
   try {
     for (const algorithm of algorithms) {
       const each = sized({ ...SMALL, name: 'backends', title: algorithm.name }, options)
@@ -75,10 +84,9 @@ async function byBackends(options: Options, report: Report): Promise<Found[]> {
         name: `${size} backends`,
         start: algorithm.start(serversOf(backends, size)),
       }))
+      const around = { ports: [], load, first: crowded(each), onFound }
       // oxlint-disable-next-line no-await-in-loop -- one after the other: they share two cores
-      const one = await overStarts(peers, each, options, { ports: [], load, first: crowded(each) })
-      report.add(describe(one, 3))
-      found.push(one)
+      found.push(...(await overStarts(peers, [each], options, around)))
     }
   } finally {
     load.stop()

@@ -49,14 +49,13 @@ export async function startPeers(peers: readonly Peer[], ports: readonly number[
   return running
 }
 
-export async function inside(peers: readonly Peer[], options: Options, report: Report): Promise<Found> {
+export async function inside(peers: readonly Peer[], options: Options, report: Report): Promise<Found[]> {
   const backends = await startBackends()
   const load = new Load()
   const each = sized(SMALL, options)
   try {
-    const found = await overStarts(peers, each, options, { ports: backends.ports, load })
-    report.add(describe(found, 3))
-    return found
+    const onFound = (found: Found): void => report.add(describe(found, 3))
+    return await overStarts(peers, [each], options, { ports: backends.ports, load, onFound })
   } finally {
     load.stop()
     backends.stop()
@@ -68,37 +67,62 @@ interface Surroundings {
   readonly load: Load
   /** What each has to take before it is measured. */
   readonly first?: Case
+  /** Whether it can take such requests. */
+  readonly able?: (name: string, each: Case) => boolean
+  /** Told of each case when the last start is through with it. */
+  readonly onFound: (found: Found) => void
 }
 
 /** The samples of all starts: one start of the same code differs from another one by more than rounds do. */
 export async function overStarts(
   peers: readonly Peer[],
-  each: Case,
+  cases: readonly Case[],
   { starts, rounds }: Options,
-  { ports, load, first }: Surroundings,
-): Promise<Found> {
-  let rows: readonly Row[] = []
-  for (let start = 0; start < starts; start++) {
+  { ports, load, first, able = () => true, onFound }: Surroundings,
+): Promise<Found[]> {
+  const found: Found[] = []
+  const rows = new Map<Case, readonly Row[]>()
+  for (let start = 1; start <= starts; start++) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other: they share two cores
     const running = await startPeers(peers, ports)
     try {
       // oxlint-disable-next-line no-await-in-loop
       if (first !== undefined) await warmUp(running, first, load)
-      // oxlint-disable-next-line no-await-in-loop
-      rows = together(rows, await compare(running, each, rounds, load))
+      for (const each of cases) {
+        const those = running.filter(({ name }) => able(name, each))
+        // oxlint-disable-next-line no-await-in-loop
+        const all = together(rows.get(each), await compare(those, each, rounds, load))
+        rows.set(each, all)
+        if (start < starts) continue
+        const one = { case: each, rounds: rounds * starts, rows: all }
+        found.push(one)
+        onFound(one)
+      }
     } finally {
       // oxlint-disable-next-line no-await-in-loop
       await Promise.all(running.map((proxy) => proxy.stop()))
     }
   }
-  return { case: each, rounds: rounds * starts, rows }
+  return found
 }
 
-/** The samples of some starts and of one more. */
-function together(before: readonly Row[], rows: readonly Row[]): readonly Row[] {
-  return rows.map((row) => {
+const NOT_ALWAYS = 'it did not start each time'
+
+/** The samples of some starts and of one more. They are compared round by round: nobody may have fewer than the others. */
+function together(before: readonly Row[] | undefined, rows: readonly Row[]): readonly Row[] {
+  if (before === undefined) return rows
+  const missing = before.filter(({ name }) => rows.every((row) => row.name !== name))
+  return [...rows, ...missing].map((row) => {
     const same = before.find(({ name }) => name === row.name)
-    if (same === undefined) return row
-    return { ...row, samples: [...same.samples, ...row.samples], failure: same.failure ?? row.failure }
+    return same === undefined || same === row ? failed(row) : joined(same, row)
   })
 }
+
+const failed = (row: Row): Row => ({ ...row, failure: row.failure ?? NOT_ALWAYS })
+
+const joined = (before: Row, row: Row): Row => ({
+  ...row,
+  samples: [...before.samples, ...row.samples],
+  peakMiB: Math.max(before.peakMiB, row.peakMiB),
+  failure: before.failure ?? row.failure,
+})

@@ -1,12 +1,12 @@
 /**
  * `npm run bench -- peers`: Sluice with everything on and with everything off, beside what people would otherwise use,
  * and beside what Node could do at best. Each with one worker and kept connections to its backends. nginx stands there
- * twice: as people measure it, and with an access log, as Sluice with everything on has one; the others write none.
+ * three times: as it comes, with an access log, as Sluice with everything on has one (the others write none), and with
+ * larger buffers.
  */
-import { aims } from './aims.ts'
+import { aims, verdicts } from './aims.ts'
 import { CASES, SMALL, type Case } from './cases.ts'
-import { compare, warmUp } from './compare.ts'
-import { startPeers } from './inside.ts'
+import { overStarts } from './inside.ts'
 import { Load } from './load-client.ts'
 import { machine } from './machine.ts'
 import { chosen, sized, type Options, type Report } from './options.ts'
@@ -26,10 +26,8 @@ export async function peers(options: Options, report: Report): Promise<void> {
     if (here.length > 0) await contest(entrants, here, { tls, options, report, found })
     report.data({ machine: where, found, aims: aims(found) })
   }
-  for (const aim of aims(found)) {
-    const verdict = aim.value <= aim.atMost ? 'met' : 'not met'
-    report.add(`${verdict}: ${aim.what}: ${aim.value.toFixed(2)}, aim ${aim.atMost.toFixed(2)}`)
-  }
+  const all = aims(found)
+  if (all.length > 0) report.add(verdicts(all))
 }
 
 interface Setting {
@@ -43,23 +41,21 @@ async function contest(entrants: readonly Entrant[], cases: readonly Case[], set
   const { tls, options, report, found } = setting
   const backends = await startBackends()
   const load = new Load()
+  const able = (name: string, { protocol }: Case): boolean =>
+    entrants.some((entrant) => entrant.name === name && entrant.protocols.includes(protocol))
   const started = entrants
-    .filter(({ protocols }) => cases.some(({ protocol }) => protocols.includes(protocol)))
+    .filter(({ name }) => cases.some((each) => able(name, each)))
     .map(({ name, start }) => ({ name, start: start(tls) }))
-  const running = await startPeers(started, backends.ports)
+  const around = {
+    ports: backends.ports,
+    load,
+    able,
+    first: sized({ ...SMALL, tls }, options),
+    onFound: (one: Found): void => report.add(describe(one)),
+  }
   try {
-    await warmUp(running, sized({ ...SMALL, tls }, options), load)
-    for (const each of cases) {
-      const able = running.filter(({ name }) =>
-        entrants.some((entrant) => entrant.name === name && entrant.protocols.includes(each.protocol)),
-      )
-      // oxlint-disable-next-line no-await-in-loop
-      const one = { case: each, rounds: options.rounds, rows: await compare(able, each, options.rounds, load) }
-      found.push(one)
-      report.add(describe(one))
-    }
+    found.push(...(await overStarts(started, cases, options, around)))
   } finally {
-    await Promise.all(running.map((proxy) => proxy.stop()))
     load.stop()
     backends.stop()
   }

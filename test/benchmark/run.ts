@@ -15,7 +15,7 @@
  *
  *   --rounds 9 --quick                more rounds, or a tenth of everything, to see that it works
  *   --starts 6                        all of it so many times, with processes of their own: two starts of the same
- *                                     program can differ by a third (growth by backends, routes, protection, observability)
+ *                                     program can differ by a third
  *   --only sluice,nginx               these proxies (peers)
  *   --case small,get-1m               these cases (peers) or sections (growth)
  *   --connections 16                  instead of each case's own
@@ -66,7 +66,11 @@ async function main(name: string, args: readonly string[]): Promise<void> {
   }
 }
 
-async function apart(name: 'routes' | 'protection' | 'observability', wanted: Options, report: Report): Promise<Found> {
+async function apart(
+  name: 'routes' | 'protection' | 'observability',
+  wanted: Options,
+  report: Report,
+): Promise<Found[]> {
   const { BY_OBSERVABILITY, BY_PROTECTION, BY_ROUTES, inside } = await import('./inside.ts')
   if (name === 'observability') return inside(BY_OBSERVABILITY, wanted, report)
   if (name === 'routes') return inside(BY_ROUTES, wanted, report)

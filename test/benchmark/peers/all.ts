@@ -29,6 +29,7 @@ function application(name: string, protocols: readonly Protocol[] = ['http/1.1']
 export const ENTRANTS: readonly Entrant[] = [
   { name: 'nginx', protocols: ALL, start: (tls) => nginx({ tls }) },
   { name: 'nginx-log', protocols: ALL, start: (tls) => nginx({ tls, access: true }) },
+  { name: 'nginx-buffers', protocols: ALL, start: (tls) => nginx({ tls, buffers: true }) },
   { name: 'haproxy', protocols: ALL, start: (tls) => haproxy({ tls }) },
   { name: 'caddy', protocols: ALL, start: (tls) => caddy({ tls }) },
   application('floor'),

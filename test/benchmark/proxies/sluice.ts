@@ -36,6 +36,7 @@ export const EVERYTHING: SluiceOptions = {
 /** With nothing that can be left out. */
 export const NOTHING: SluiceOptions = {
   moreRoutes: 0,
+  traces: false,
   pool: { health: { passive: false }, breaker: false, retry: { attempts: 1 } },
 }
 
