@@ -33,11 +33,11 @@ export const EVERYTHING: SluiceOptions = {
   pool: { health: { active: { path: CHECK_PATH } } },
 }
 
-/** With nothing that can be left out. */
+/** With nothing that can be left out. Nobody tries elsewhere then: a thousand at once must find room where they are. */
 export const NOTHING: SluiceOptions = {
   moreRoutes: 0,
   traces: false,
-  pool: { health: { passive: false }, breaker: false, retry: { attempts: 1 } },
+  pool: { health: { passive: false }, breaker: false, retry: { attempts: 1 }, connections: { pending: 1000 } },
 }
 
 export function sluice(options: SluiceOptions): Peer['start'] {
