@@ -168,11 +168,14 @@ function urlOf(app: FastifyInstance, host: string): string {
 
 function stopOnSignals(app: FastifyInstance, watch: ConfigWatch): void {
   const logger = { error: (message: unknown) => app.log.error(message) }
+  // Who listens once is gone before he hears: a second signal at that moment would find nobody, and end the process.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, ignore)
   closeWithGrace({ delay: false, logger, skip: ['SIGHUP'] }, async ({ signal, err }) => {
     if (err) {
       app.log.fatal({ err }, 'stopping: an error that nothing caught')
       process.exitCode = 2
     } else app.log.info(`stopping on ${signal ?? 'request'}`)
+    if (signal === 'SIGINT' && process.stdin.isTTY && process.env['npm_lifecycle_event'] !== undefined) hearOnce(signal)
     watch.stop()
     await stop(app)
     app.log.info('stopped')
@@ -181,6 +184,23 @@ function stopOnSignals(app: FastifyInstance, watch: ConfigWatch): void {
     process.exit()
   })
 }
+
+/**
+ * What npm runs in a terminal hears twice of one Ctrl-C: from the terminal, and from npm, which passes it on. The second
+ * would be taken for that of somebody who does not want to wait.
+ */
+function hearOnce(signal: NodeJS.Signals): void {
+  const listeners = process.listeners(signal).filter((listener) => listener !== ignore)
+  for (const listener of listeners) process.off(signal, listener)
+  setTimeout(() => {
+    for (const listener of listeners) process.on(signal, listener)
+  }, ONE_PRESS_MS).unref()
+}
+
+const ignore = (): void => undefined
+
+/** Longer than npm takes, also on a busy machine; who presses twice within it has to press once more. */
+const ONE_PRESS_MS = 500
 
 /** A disk that takes longer for what is on its way gets it twice. */
 const LAST_LINES_MS = 1000
