@@ -7,8 +7,9 @@ import { Socket } from 'node:net'
 
 import { test, type Test } from 'tap'
 
+import { ReadBuffer } from '../../src/transport/read-buffers.ts'
 import { backend, startGateway } from '../helpers/gateway.ts'
-import { ask, get } from '../helpers/raw.ts'
+import { ask, get, inTurn } from '../helpers/raw.ts'
 
 const symbolsOf = (object: object): unknown[] =>
   Object.getOwnPropertySymbols(object).map(({ description }) => description)
@@ -39,6 +40,16 @@ void test('the head of a plain answer is written as it came, and a request witho
   t.equal(heads.length, 1)
   t.equal(heads[0]?.length, 1, 'Node has written it by its own way')
   t.match(heads[0]?.[0], /^HTTP\/1\.1 200 Fine\r\nX-A: 1\r\n/)
+})
+
+void test('memory that large answers were kept in is used again', async (t) => {
+  const server = await backend(t, (_request, response) => void response.end(Buffer.alloc(100_000, 'x')))
+  const gateway = await startGateway(t, { pools: { web: { backends: [server.url] } } })
+  // That of the last one may come back a moment later.
+  await inTurn([1, 2, 3], async () => {
+    t.match(await ask(t, gateway.port, get()), { status: 200, complete: true })
+  })
+  t.equal(ReadBuffer.take().bytes.toString('latin1', 1000, 1010), 'xxxxxxxxxx', 'nobody has given it back')
 })
 
 void test('Fastify says whether there are hooks and fields of the application', async (t) => {
