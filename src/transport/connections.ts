@@ -99,7 +99,7 @@ export class Connections implements ConnectionOwner {
     this.#retired = true
     this.#whenGone = whenGone
     clearTimeout(this.#idleTimer)
-    this.#destroyIdle(() => true)
+    for (const connection of this.#open) if (connection.idle) connection.destroy()
     this.#lookWhetherGone()
   }
 
@@ -109,7 +109,6 @@ export class Connections implements ConnectionOwner {
     this.#whyClosed = reason
     clearTimeout(this.#queueTimer)
     clearTimeout(this.#idleTimer)
-    this.#destroyIdle(() => true)
     for (const connection of this.#open) connection.abandon(reason)
     // No backend has seen them, and what they wait for will not come: another backend may take them.
     for (const call of this.#waiting.keys()) {
@@ -179,16 +178,6 @@ export class Connections implements ConnectionOwner {
     connection.above = connection.below = undefined
   }
 
-  /** @param which looked at from the freshest on */
-  #destroyIdle(which: (connection: Connection) => boolean): void {
-    // Closing takes it out of the stack.
-    for (let each = this.#idle; each !== undefined;) {
-      const { below } = each
-      if (which(each)) each.destroy()
-      each = below
-    }
-  }
-
   #enqueue(call: Call): void {
     const { queueMs } = this.#settings
     this.#waiting.set(call, performance.now() + queueMs)
@@ -220,10 +209,11 @@ export class Connections implements ConnectionOwner {
     this.#idleTimer = undefined
     const now = performance.now()
     let next = Infinity
-    this.#destroyIdle(({ idleUntil }) => {
-      if (idleUntil > now) next = Math.min(next, idleUntil)
-      return idleUntil <= now
-    })
+    for (const connection of this.#open) {
+      if (!connection.idle) continue
+      if (connection.idleUntil <= now) connection.destroy()
+      else next = Math.min(next, connection.idleUntil)
+    }
     if (next < Infinity) this.#idleTimer = setTimeout(() => this.#closeIdle(), Math.ceil(next - now)).unref()
   }
 }

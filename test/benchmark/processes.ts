@@ -38,8 +38,7 @@ export interface Running {
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 /** Debian's servers are where a user's PATH does not go. */
-const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`
-process.env['PATH'] = PATH
+process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`
 export const installed = (program: string): boolean => spawnSync('which', [program]).status === 0
 const pinning = installed('taskset')
 
