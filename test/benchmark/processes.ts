@@ -102,16 +102,26 @@ export async function startBackends(args: (index: number) => readonly string[] =
   return { ports, stop: () => children.forEach((child) => child.kill()) }
 }
 
+/** Of those that run. Who is interrupted does not see them end. */
+const folders = new Set<string>()
+process.once('exit', () => folders.forEach(remove))
+
+function remove(folder: string): void {
+  rmSync(folder, { recursive: true, force: true })
+  folders.delete(folder)
+}
+
 /** @throws when it does not listen, in time */
 export async function startPeer(peer: Peer, backends: readonly number[]): Promise<Running | undefined> {
   const folder = mkdtempSync(`${tmpdir()}/sluice-bench-`)
+  folders.add(folder)
   const [port = 0] = await freePorts(1)
   const child = peer.start(port, backends, folder)
   if (child?.pid === undefined) {
-    rmSync(folder, { recursive: true })
+    remove(folder)
     return undefined
   }
-  tied(child).once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  tied(child).once('exit', () => remove(folder))
   await listening(peer.name, child, port)
   return new RunningPeer(peer.name, port, child, child.pid)
 }

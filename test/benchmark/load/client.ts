@@ -66,11 +66,11 @@ export abstract class SocketClient implements Client {
   #course: Course | undefined
   #opened: () => void = () => undefined
   #failed: (error: Error) => void = () => undefined
-  readonly #begin = (): void => {
-    this.#sentAt = performance.now()
+  readonly #begin = (since: number): void => {
+    this.#since = since
     this.send(this.#socket)
   }
-  #sentAt = 0
+  #since = 0
   #closed = false
 
   constructor(job: Job) {
@@ -128,7 +128,7 @@ export abstract class SocketClient implements Client {
       return this.#fail(error instanceof Error ? error : new Error(String(error)))
     }
     if (this.#course === undefined) return this.#opened()
-    this.#course.answered(performance.now() - this.#sentAt)
+    this.#course.answered(performance.now() - this.#since)
     this.#course.ready(this.#begin)
   }
 

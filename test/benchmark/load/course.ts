@@ -1,7 +1,14 @@
 /**
  * What the connections of a load share: when each may make its next request, how long each took, and its end. Either as
  * fast as they can, each when it has its answer; or so many a second, which asks for the same work of whoever is slow.
+ * Then a request takes its time from when it was due: one that finds all connections waiting for answers waits like
+ * them, and who is slow must not be asked less often for it ("coordinated omission", Gil Tene, "How NOT to Measure
+ * Latency", 2013).
  */
+
+/** Makes a request whose time runs from `since` on, on the clock of `performance.now()`. */
+export type Begin = (since: number) => void
+
 export interface Result {
   readonly seconds: number
   readonly p50: number
@@ -13,7 +20,7 @@ export class Course {
   readonly #latencies: Float64Array
   readonly #perSecond: number
   /** Of those who wait for their turn, the one that has waited longest first. */
-  readonly #waiting: Array<() => void> = []
+  readonly #waiting: Begin[] = []
   #begun = 0
   #answered = 0
   #startedAt = performance.now()
@@ -41,23 +48,23 @@ export class Course {
   }
 
   /** @param begin makes a request, unless enough have been made */
-  ready(begin: () => void): void {
+  ready(begin: Begin): void {
     if (this.#perSecond < Infinity) this.#waiting.push(begin)
-    else this.#begin(begin)
+    else this.#begin(begin, performance.now())
   }
 
   #beginDue(): void {
     const due = ((performance.now() - this.#startedAt) / 1000) * this.#perSecond
     for (let next = this.#waiting[0]; next !== undefined && this.#begun < due; next = this.#waiting[0]) {
       this.#waiting.shift()
-      this.#begin(next)
+      this.#begin(next, this.#startedAt + (1000 * this.#begun) / this.#perSecond)
     }
   }
 
-  #begin(begin: () => void): void {
+  #begin(begin: Begin, since: number): void {
     if (this.#begun === this.#latencies.length) return
     this.#begun += 1
-    begin()
+    begin(since)
   }
 
   answered(ms: number): void {

@@ -29,7 +29,7 @@ export class Http2Client implements Client {
 
   run(course: Course): void {
     this.#failed = (error) => course.fail(error)
-    for (let stream = 0; stream < STREAMS; stream++) course.ready(() => this.#begin(course))
+    for (let stream = 0; stream < STREAMS; stream++) course.ready((since) => this.#begin(course, since))
   }
 
   get kept(): boolean {
@@ -41,11 +41,10 @@ export class Http2Client implements Client {
     this.#session.destroy()
   }
 
-  #begin(course: Course): void {
-    const sentAt = performance.now()
+  #begin(course: Course, since: number): void {
     this.#exchange(() => {
-      course.answered(performance.now() - sentAt)
-      course.ready(() => this.#begin(course))
+      course.answered(performance.now() - since)
+      course.ready((next) => this.#begin(course, next))
     })
   }
 
