@@ -4,15 +4,14 @@
  * traces and events on. Told are the memory that a collection of garbage leaves, and how many series the metrics have.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { tied } from './child.ts'
 import { freePorts } from './ports.ts'
-import { pinned, PROXY_CORE, startBackends } from './processes.ts'
+import { makeFolder, pinned, PROXY_CORE, startBackends } from './processes.ts'
 
 const REQUESTS = 1_000_000
 const STOPS = [50_000, 250_000, 500_000, 750_000, REQUESTS]
@@ -25,8 +24,7 @@ const ANSWER = Buffer.from('HTTP/1.1 ')
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 const [port = 0, adminPort = 0] = await freePorts(2)
 const backends = await startBackends()
-const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
-const config = join(folder, 'sluice.json')
+const config = join(makeFolder(), 'sluice.json')
 writeFileSync(
   config,
   JSON.stringify({
@@ -132,5 +130,4 @@ try {
 } finally {
   gateway.kill()
   backends.stop()
-  rmSync(folder, { recursive: true })
 }

@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { alive, end, tied } from './child.ts'
@@ -102,9 +103,16 @@ export async function startBackends(args: (index: number) => readonly string[] =
   return { ports, stop: () => children.forEach((child) => child.kill()) }
 }
 
-/** Of those that run. Who is interrupted does not see them end. */
+/** Who is interrupted comes to no end at which they could be removed. */
 const folders = new Set<string>()
 process.once('exit', () => folders.forEach(remove))
+
+/** An empty folder, removed with the harness if it is still there. */
+export function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
+  folders.add(folder)
+  return folder
+}
 
 function remove(folder: string): void {
   rmSync(folder, { recursive: true, force: true })
@@ -113,8 +121,7 @@ function remove(folder: string): void {
 
 /** @throws when it does not listen, in time */
 export async function startPeer(peer: Peer, backends: readonly number[]): Promise<Running | undefined> {
-  const folder = mkdtempSync(`${tmpdir()}/sluice-bench-`)
-  folders.add(folder)
+  const folder = makeFolder()
   const [port = 0] = await freePorts(1)
   const child = peer.start(port, backends, folder)
   if (child?.pid === undefined) {

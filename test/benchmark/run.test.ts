@@ -1,4 +1,4 @@
-/** That `npm run bench` works: a tenth of everything, and nothing is asked of the figures. What it says is not tested. */
+/** That `npm run bench` works: a tenth of everything, and nothing is asked of the figures. */
 import { once } from 'node:events'
 import { readdirSync, readFileSync, watch } from 'node:fs'
 import { availableParallelism } from 'node:os'

@@ -34,13 +34,14 @@ const ROUNDS = 5
 const [first = 'peers', ...others] = process.argv.slice(2)
 const named = first.startsWith('-') ? 'peers' : first
 
+tieToThisProcess()
+
 if (PROGRAMS.includes(named)) {
   await import(named === 'scenarios' ? './scenarios/run.ts' : `./${named}.ts`)
   process.exit()
 }
 
 try {
-  tieToThisProcess()
   await main(named, first.startsWith('-') ? [first, ...others] : others)
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.message : String(error)}`)

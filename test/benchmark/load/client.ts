@@ -128,7 +128,7 @@ export abstract class SocketClient implements Client {
       return this.#fail(error instanceof Error ? error : new Error(String(error)))
     }
     if (this.#course === undefined) return this.#opened()
-    this.#course.answered(performance.now() - this.#since)
+    this.#course.answered(this.#since)
     this.#course.ready(this.#begin)
   }
 

@@ -67,8 +67,9 @@ export class Course {
     begin(since)
   }
 
-  answered(ms: number): void {
-    this.#latencies[this.#answered++] = ms
+  /** @param since when its time began */
+  answered(since: number): void {
+    this.#latencies[this.#answered++] = performance.now() - since
     if (this.#answered < this.#latencies.length) return
     clearInterval(this.#timer)
     const seconds = (performance.now() - this.#startedAt) / 1000

@@ -2,7 +2,7 @@
 import { connect, constants, type ClientHttp2Session } from 'node:http2'
 
 import { CA, FIELDS, HOST, newPath, type Client, type Job } from './client.ts'
-import type { Course } from './course.ts'
+import type { Begin, Course } from './course.ts'
 
 export const STREAMS = 8
 
@@ -29,7 +29,13 @@ export class Http2Client implements Client {
 
   run(course: Course): void {
     this.#failed = (error) => course.fail(error)
-    for (let stream = 0; stream < STREAMS; stream++) course.ready((since) => this.#begin(course, since))
+    const begin: Begin = (since) => {
+      this.#exchange(() => {
+        course.answered(since)
+        course.ready(begin)
+      })
+    }
+    for (let stream = 0; stream < STREAMS; stream++) course.ready(begin)
   }
 
   get kept(): boolean {
@@ -39,13 +45,6 @@ export class Http2Client implements Client {
   close(): void {
     this.#failed = () => undefined
     this.#session.destroy()
-  }
-
-  #begin(course: Course, since: number): void {
-    this.#exchange(() => {
-      course.answered(performance.now() - since)
-      course.ready((next) => this.#begin(course, next))
-    })
   }
 
   #exchange(done: () => void): void {

@@ -13,7 +13,6 @@ import { parseArgs } from 'node:util'
 
 import type { Peer } from '../processes.ts'
 import { aims } from './aims.ts'
-import { tieToThisProcess } from '../child.ts'
 import { Contestant } from './contestant.ts'
 import { Fleet } from './fleet.ts'
 import { Load } from './load-process.ts'
@@ -38,7 +37,6 @@ interface Found {
 }
 
 try {
-  tieToThisProcess()
   await main(options())
 } catch (error) {
   console.error(`scenarios: ${error instanceof Error ? error.message : String(error)}`)
